@@ -1,0 +1,1 @@
+"""Prompts or pictures in, calibrated views out."""

@@ -1,0 +1,186 @@
+"""The public face: what a person asks of the orchestrator, and what it answers."""
+
+import unicodedata
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+
+from .engines import Seed
+from .meshes import MeshFormat
+from .problems import Problem
+from .values import Request, Value
+from .views import ViewName
+
+
+class State(StrEnum):
+    """States of a job; the values are a contract, on the wire and in Redis."""
+
+    QUEUED = "queued"
+    GENERATING_IMAGES = "generating_images"
+    RECONSTRUCTING_3D = "reconstructing_3d"
+    POST_PROCESSING = "post_processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+FINAL_STATES = frozenset({State.COMPLETED, State.FAILED})
+
+
+def _clean_prompt(prompt: str) -> str:
+    """NFC, no control or surrogate characters but newline, something left after trimming."""
+    normal = unicodedata.normalize("NFC", prompt).strip()
+    if any(unicodedata.category(c) in {"Cc", "Cs"} and c != "\n" for c in normal):
+        raise ValueError("contains control characters; only newlines are allowed")
+    if not 1 <= len(normal) <= 2000:
+        raise ValueError(f"must have 1 to 2000 characters, has {len(normal)}")
+    return normal
+
+
+# The raw limit stops absurd bodies before normalisation; NFC can only shorten to a third.
+Prompt = Annotated[str, StringConstraints(max_length=6000), AfterValidator(_clean_prompt)]
+EngineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.\-]{0,63}$")]
+Tier = Literal["auto", "fast", "standard", "balanced", "high", "quality"]
+
+
+class JobOptions(Request):
+    """Options that every kind of job shares."""
+
+    output_format: MeshFormat = "glb"
+    quality_tier: Tier = "standard"
+    seed: Seed | None = None
+    views: Annotated[int, Field(ge=1, le=16)] | None = None
+    engine: EngineName = "auto"
+    postprocess_engine: EngineName = "auto"
+    target_faces: Annotated[int, Field(ge=100, le=2_000_000)] | None = None
+    texture: bool = True
+    postprocess: bool = True
+    webhook_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    labels: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=63)], Annotated[str, StringConstraints(max_length=255)]],
+        Field(max_length=16),
+    ] = Field(default_factory=dict)
+
+
+class GenerateRequest(JobOptions):
+    """`POST /3d/generate`."""
+
+    prompt: Prompt
+    image_engine: EngineName = "auto"
+    style: Annotated[str, StringConstraints(max_length=64)] | None = None
+
+
+class _Placed(Request):
+    view: ViewName | None = None
+    azimuth_deg: Annotated[float, Field(ge=-360, le=360)] | None = None
+    elevation_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
+
+
+class ImagePath(_Placed):
+    """A picture under the inputs volume: `x.png`, `inputs/x.png` or `/inputs/x.png`."""
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class ImageUrl(_Placed):
+    """A picture on the public web."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class FromImageRequest(JobOptions):
+    """`POST /3d/from-image`: exactly one of the two lists."""
+
+    image_paths: Annotated[tuple[ImagePath | str, ...], Field(max_length=16)] = ()
+    image_urls: Annotated[tuple[ImageUrl | str, ...], Field(max_length=16)] = ()
+    matting_engine: EngineName = "auto"
+
+    @model_validator(mode="after")
+    def _one_list(self) -> "FromImageRequest":
+        if bool(self.image_paths) == bool(self.image_urls):
+            raise ValueError("give exactly one of image_paths and image_urls, with at least one picture")
+        return self
+
+
+class JobAccepted(Value):
+    """202: the job is kept and will end."""
+
+    job_id: str
+    status_url: str
+
+
+class StageStatus(Value):
+    """One stage as it went."""
+
+    stage: State
+    engine: str | None = None
+    engine_version: str | None = None
+    skipped: bool = False
+    duration_s: float | None = None
+
+
+class OutputStatus(Value):
+    """One file that can be fetched."""
+
+    name: str
+    role: str
+    format: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    url: str
+
+
+class JobStatus(Value):
+    """`GET /3d/status/{job_id}`."""
+
+    job_id: str
+    kind: str
+    state: State
+    message: str
+    progress: int
+    stage: State | None = None
+    phase: str | None = None
+    queue_position: int | None = None
+    attempt: int = 0
+    warnings: tuple[str, ...] = ()
+    stages: tuple[StageStatus, ...] = ()
+    engines: dict[str, str] = Field(default_factory=dict)
+    asset_path: str | None = None
+    download_url: str | None = None
+    preview_url: str | None = None
+    outputs: tuple[OutputStatus, ...] = ()
+    problem: Problem | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    parent: str | None = None
+    request: dict[str, JsonValue] = Field(default_factory=dict)
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+class JobPage(Value):
+    """`GET /3d/jobs`, newest first."""
+
+    jobs: tuple[JobStatus, ...]
+    next_cursor: str | None = None
+
+
+class JobEvent(Value):
+    """One entry of a job's history, and the body of one server-sent event."""
+
+    id: str
+    type: Literal["submitted", "claimed", "progress", "stage", "skipped", "requeued", "completed", "failed"]
+    job_id: str
+    state: State
+    progress: int
+    message: str
+    phase: str | None = None
+    at: float
+
+
+class Readiness(Value):
+    """`GET /ready`: each dependency by name, and why one is not ready."""
+
+    ready: bool
+    dependencies: dict[str, str]

@@ -1,0 +1,1 @@
+"""Seven rooms that every process shares; the list is closed (see ARCHITECTURE.md)."""

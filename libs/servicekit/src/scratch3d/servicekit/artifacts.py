@@ -1,0 +1,150 @@
+"""Files by key. `inputs/…`, `outputs/…` and `cache/…` map to directories of this process; paths never leave it."""
+
+import hashlib
+import mimetypes
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import TypeAdapter, ValidationError
+from scratch3d.contracts.artifacts import ROOTS, ArtifactKey, ArtifactRef
+
+from .errors import Failed, NotFound, Unprocessable
+
+_KEY = TypeAdapter(ArtifactKey)
+_MEDIA_TYPES = {
+    ".glb": "model/gltf-binary",
+    ".obj": "model/obj",
+    ".mtl": "model/mtl",
+    ".stl": "model/stl",
+    ".ply": "application/x-ply",
+    ".webp": "image/webp",
+}
+
+
+class StorageFailed(Failed):
+    """A file could not be written; the volume may be full or read-only."""
+
+    code, retryable = "storage", True
+
+
+def media_type_of(name: str) -> str:
+    """The registered media type of a file name."""
+    suffix = Path(name).suffix.lower()
+    return _MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def key_from_path(path: str, *, field: str = "path") -> str:
+    """`x.png`, `inputs/x.png` and `/inputs/x.png` all mean the key `inputs/x.png`; Unprocessable for anything else."""
+    bare = path.removeprefix("/")
+    key = bare if bare.split("/", 1)[0] in ROOTS else f"inputs/{bare}"
+    return checked_key(key, field=field)
+
+
+def checked_key(key: str, *, field: str = "key") -> str:
+    """The key itself, or Unprocessable naming the field."""
+    try:
+        return _KEY.validate_python(key)
+    except ValidationError:
+        raise Unprocessable(
+            "is not a file under inputs/: use letters, digits, '.', '_' and '-', as in inputs/chair/front.png",
+            code="invalid_path",
+            field=field,
+        ) from None
+
+
+class ArtifactStore:
+    """The volumes of this process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.roots: dict[str, Path] = {root: (data_dir / root).absolute() for root in ROOTS}
+
+    def prepare(self) -> None:
+        """Create the directories that are missing."""
+        for root in self.roots.values():
+            root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, content: bytes) -> ArtifactRef:
+        """Write a file whole or not at all: temporary file beside it, fsync, rename, fsync of the directory."""
+        target = self._path(key)
+        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            _sync_directory(target.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StorageFailed(f"could not write {key}: {error.strerror}") from error
+        return _ref(key, content)
+
+    def get(self, ref: ArtifactRef) -> bytes:
+        """The content; Failed when it is not what the reference says."""
+        with self.open(ref.key) as file:
+            content = file.read()
+        if len(content) != ref.size_bytes or hashlib.sha256(content).hexdigest() != ref.sha256:
+            raise Failed(f"{ref.key} does not have the recorded content", code="artifact_damaged")
+        return content
+
+    def local(self, key: str) -> Path:
+        """A path for programs that need one; NotFound when there is no such regular file."""
+        path = self._path(key)
+        # No symbolic link may lead out of the root, and nothing but a regular file is ever opened.
+        try:
+            inside = path.resolve(strict=True).is_relative_to(self.roots[_root(key)].resolve())
+            regular = stat.S_ISREG(path.lstat().st_mode)
+        except OSError:
+            raise NotFound(f"there is no file {key}") from None
+        if not inside or not regular:
+            raise NotFound(f"there is no file {key}")
+        return path
+
+    def open(self, key: str) -> BinaryIO:
+        """The file for reading."""
+        return open(self.local(key), "rb")
+
+    def reference(self, key: str) -> ArtifactRef:
+        """A reference to a file that is already there."""
+        return _ref(key, self.local(key).read_bytes())
+
+    def exists(self, ref: ArtifactRef) -> bool:
+        """There is a file of the recorded size under this key."""
+        try:
+            return self.local(ref.key).stat().st_size == ref.size_bytes
+        except NotFound:
+            return False
+
+    def delete_tree(self, prefix: str) -> None:
+        """Remove `inputs/{job}` or `outputs/{job}` with everything in it; missing is fine."""
+        if prefix.count("/") < 1:
+            raise ValueError("a whole root is never deleted")
+        shutil.rmtree(self._path(prefix), ignore_errors=True)
+
+    def _path(self, key: str) -> Path:
+        checked_key(key)
+        root, rest = key.split("/", 1)
+        return self.roots[root] / rest
+
+
+def _root(key: str) -> str:
+    return key.split("/", 1)[0]
+
+
+def _ref(key: str, content: bytes) -> ArtifactRef:
+    return ArtifactRef(
+        key=key, media_type=media_type_of(key), size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
