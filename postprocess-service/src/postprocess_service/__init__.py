@@ -1,0 +1,1 @@
+"""A raw mesh in, files people can ship out."""

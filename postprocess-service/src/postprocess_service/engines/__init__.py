@@ -1,0 +1,4 @@
+"""Post-processing engines, by entry point."""
+
+#: Entry point group; see scratch3d.servicekit.registry.
+GROUP = "scratch3d.postprocess"

@@ -1,0 +1,1 @@
+"""Engine `trimesh`: clean, decimate, unwrap and bake with small wheels only."""

@@ -1,0 +1,23 @@
+"""Settings of this process, from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, description="port to listen on")
+    data_dir: Path = Field(Path("volumes"), description="directory that holds inputs/, outputs/ and cache/")
+    postprocess_engines: tuple[str, ...] = Field(
+        ("trimesh",), description="post-processing engines in order of preference"
+    )
+    engine_deadline_s: float = Field(600.0, description="one piece of engine work may take this long")
+    engine_memory_mb: int = Field(8192, description="memory limit of an engine's process, 0 for none")
+    log_level: str = Field("INFO", description="least severe log lines that are written")
+    log_human: bool = Field(False, description="colourful log lines instead of JSON")

@@ -1,0 +1,4 @@
+"""Reconstruction engines, by entry point."""
+
+#: Entry point group; see scratch3d.servicekit.registry.
+GROUP = "scratch3d.reconstruction"

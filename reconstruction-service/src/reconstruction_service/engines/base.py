@@ -1,0 +1,54 @@
+"""What a reconstruction engine is asked, and what it gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scratch3d.contracts.engines import EngineCard
+from scratch3d.contracts.views import Camera
+from scratch3d.geometry.mesh import U8, Mesh
+from scratch3d.servicekit.runner import Report
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sight:
+    """A view with its pixels: (size, size, 4) uint8 sRGB, straight alpha."""
+
+    name: str
+    camera: Camera
+    rgba: U8
+    #: the picture without light, where there is one; colour is taken from it
+    unlit_rgba: U8 | None
+    alpha_trusted: bool
+
+    @property
+    def colour_rgba(self) -> U8:
+        """The best picture to take colour from."""
+        return self.rgba if self.unlit_rgba is None else self.unlit_rgba
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reconstruction:
+    """A mesh in our frame with linear vertex colours, and what was noticed on the way."""
+
+    mesh: Mesh
+    warnings: tuple[str, ...] = ()
+
+
+class Reconstructor(Protocol):
+    """Views in, one mesh out. One instance per process; calls never overlap."""
+
+    @staticmethod
+    def card() -> EngineCard:
+        """What the engine is, and whether it can run here."""
+
+    def load(self) -> None:
+        """Bring it up; called once."""
+
+    def reconstruct(
+        self, sights: Sequence[Sight], *, resolution: int, seed: int, report: Report
+    ) -> Reconstruction:
+        """Turn views into a mesh; Unprocessable when these views cannot be used."""
+
+    def close(self) -> None:
+        """Release what `load` took."""

@@ -1,0 +1,1 @@
+"""Carving: calibrated silhouettes become a signed field, the field a watertight coloured mesh."""
