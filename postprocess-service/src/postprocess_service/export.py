@@ -3,14 +3,25 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 from scratch3d.geometry.glb import Material, Part, write_glb
-from scratch3d.geometry.mesh import U8, Array, Mesh, linear_to_srgb, to_u8
+from scratch3d.geometry.mesh import (
+    U8,
+    Array,
+    Mesh,
+    corner_normals,
+    linear_to_srgb,
+    split_creases,
+    to_u8,
+)
 
 #: Printers read STL without a unit; slicers take millimetres, Z up.
 STL_MM_PER_M = 1000.0
+#: Edges sharper than this stay sharp. Carved edges are bevelled by half their angle over one voxel.
+CREASE_DEG = 50.0
 TEXTURE_NAME = "model-base-colour.png"
 
 
@@ -23,12 +34,13 @@ class Model:
     texture: U8 | None
     roughness: float = 0.8
 
-    @property
+    @cached_property
     def drawn(self) -> Mesh:
-        """The mesh that formats with texture hold."""
-        return self.welded if self.unwrapped is None else self.unwrapped
+        """The mesh as viewers draw it: with the texture's UVs, smooth where it is smooth, sharp along its creases."""
+        normals = corner_normals(self.welded.vertices, self.welded.faces, crease_deg=CREASE_DEG)
+        return split_creases(self.welded if self.unwrapped is None else self.unwrapped, normals)
 
-    @property
+    @cached_property
     def texture_png(self) -> bytes | None:
         """The texture as a PNG file."""
         return None if self.texture is None else png(self.texture)

@@ -74,8 +74,8 @@ def _shadow(mesh: Mesh, camera: Camera, size: int) -> Image.Image:
     ground = mesh.vertices[:, 1].min()
     flat = mesh.vertices.astype(np.float64).copy()
     height = flat[:, 1] - ground
-    flat[:, 0] += 0.3 * height
-    flat[:, 2] -= 0.3 * height
+    flat[:, 0] += 0.14 * height
+    flat[:, 2] -= 0.14 * height
     flat[:, 1] = ground
     mask = rasterise(project(flat, camera, size), mesh.faces, size, size).mask
     return Image.fromarray(to_u8(mask * 0.42)).filter(ImageFilter.GaussianBlur(size / 64))

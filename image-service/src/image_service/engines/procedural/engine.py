@@ -15,7 +15,7 @@ from scratch3d.servicekit.runner import Report
 
 from ..base import Picture, Pictures
 from .grammar import parse
-from .scene import build, with_flat_normals
+from .scene import build, with_creases
 from .vocabulary import listed
 
 #: Free border around the object, as a share of its largest extent in any view.
@@ -72,7 +72,7 @@ class Procedural:
                     alpha_trusted=True,
                 )
             )
-        glb = write_glb([with_flat_normals(part) for part in scene.parts])
+        glb = write_glb([with_creases(part) for part in scene.parts])
         return Pictures(pictures=tuple(pictures), scene_glb=glb, warnings=tuple(warnings))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageColor
 from scratch3d.geometry.glb import Material, Part
-from scratch3d.geometry.mesh import F64, Mesh, corner_normals, merged, srgb_to_linear
+from scratch3d.geometry.mesh import F64, Mesh, corner_normals, merged, split_creases, srgb_to_linear
 
 from .grammar import Item
 from .solids import SOLIDS
@@ -85,17 +85,7 @@ def _part(item: Item, mesh: Mesh, number: int) -> Part:
 
 
 
-def with_flat_normals(part: Part) -> Part:
+def with_creases(part: Part) -> Part:
     """The part with vertices split along its creases, so that viewers draw sharp edges sharp."""
-    mesh = part.mesh
-    normals = corner_normals(mesh.vertices, mesh.faces).reshape(-1, 3)
-    keys = np.concatenate([mesh.faces.reshape(-1, 1), np.round(normals * 1e3).astype(np.int64)], axis=1)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    source = mesh.faces.reshape(-1)[first]
-    split = Mesh(
-        vertices=mesh.vertices[source],
-        faces=inverse.reshape(-1, 3).astype(np.int32),
-        colours_linear=None if mesh.colours_linear is None else mesh.colours_linear[source],
-        normals=normals[first],
-    )
-    return Part(mesh=split, material=part.material, name=part.name)
+    mesh = split_creases(part.mesh, corner_normals(part.mesh.vertices, part.mesh.faces))
+    return Part(mesh=mesh, material=part.material, name=part.name)

@@ -141,6 +141,21 @@ def _corner_normals(faces: I32, weighted: F64, directions: F64, around: I64, sta
     return out
 
 
+def split_creases(mesh: Mesh, normals: F32) -> Mesh:
+    """The mesh with (m, 3, 3) corner normals as vertex normals; vertices are split where corners disagree."""
+    # A thousandth of a unit vector: finer differences are rounding, and would split smooth surfaces.
+    keys = np.concatenate([mesh.faces.reshape(-1, 1), np.rint(normals.reshape(-1, 3) * 1e3).astype(np.int64)], axis=1)
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    source = mesh.faces.reshape(-1)[first]
+    return Mesh(
+        vertices=mesh.vertices[source],
+        faces=inverse.reshape(-1, 3).astype(np.int32),
+        colours_linear=None if mesh.colours_linear is None else mesh.colours_linear[source],
+        normals=normals.reshape(-1, 3)[first],
+        uv=None if mesh.uv is None else mesh.uv[source],
+    )
+
+
 def srgb_to_linear(colour: Array) -> F32:
     """sRGB 0..1 to linear light (IEC 61966-2-1)."""
     c = np.asarray(colour, np.float64)
