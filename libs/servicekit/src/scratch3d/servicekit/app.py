@@ -27,14 +27,14 @@ MAX_JSON_BYTES = 256 * 1024
 log = get_logger("app")
 
 
-def new_app(title: str, version: str, *, lifespan: Any, max_body_bytes: int = MAX_JSON_BYTES, **more: Any) -> FastAPI:
-    """An application with our errors, body limit and log context."""
-    app = FastAPI(title=title, version=version, lifespan=lifespan, **more)
+def new_app(title: str, version: str, *, lifespan: Any, max_upload_bytes: int = MAX_JSON_BYTES) -> FastAPI:
+    """An application with our errors, body limits and log context."""
+    app = FastAPI(title=title, version=version, lifespan=lifespan)
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(BodyLimit, max_upload_bytes=max_upload_bytes)
     app.add_middleware(JobContext)
     return app
 
@@ -90,7 +90,7 @@ def _field_name(location: tuple[Any, ...]) -> str:
 
 async def _on_http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    names = {404: ("not_found", "there is no such route"), 405: ("method_not_allowed", "use another method")}
+    names = {404: ("not_found", "there is no such route"), 405: ("method_not_allowed", "use another method"), 413: ("too_large", str(error.detail))}
     code, detail = names.get(error.status_code, ("bad_request", str(error.detail)))
     title = code.replace("_", " ").capitalize()
     response = problem_response(Problem(title=title, status=error.status_code, code=code, detail=detail))
@@ -105,18 +105,21 @@ async def _on_unexpected(_: Request, error: Exception) -> Response:
 
 
 class BodyLimit:
-    """Stops a request body at `max_bytes`, whether or not its length was announced."""
+    """Stops a request body that is too large, whether or not its length was announced; forms have their own limit."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
+        self.app, self.max_upload_bytes = app, max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        problem = TooLarge(f"the request body is larger than {self.max_bytes} bytes").problem()
-        if announced.isdigit() and int(announced) > self.max_bytes:
+        headers = dict(scope["headers"])
+        form = headers.get(b"content-type", b"").startswith(b"multipart/")
+        limit = self.max_upload_bytes if form else MAX_JSON_BYTES
+        announced = headers.get(b"content-length", b"0")
+        problem = TooLarge(f"the request body is larger than {limit} bytes").problem()
+        if announced.isdigit() and int(announced) > limit:
             await problem_response(problem)(scope, receive, send)
             return
         seen = 0
@@ -125,7 +128,7 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.max_bytes:
+            if seen > limit:
                 raise HTTPException(413, problem.detail)
             return message
 

@@ -1,0 +1,10 @@
+"""Who holds which replica of a service: first come, first served, by a lease that ends by itself.
+
+The replica's own lock is the guarantee that it does one thing at a time; a slot is the fair way to its door.
+"""
+
+from .memory import MemorySlots
+from .protocol import Grant, NoSlot, Slots
+from .redis import RedisSlots
+
+__all__ = ["Grant", "MemorySlots", "NoSlot", "RedisSlots", "Slots"]

@@ -1,0 +1,1 @@
+"""The control plane: accepts, keeps, schedules and answers; no numpy, no torch."""

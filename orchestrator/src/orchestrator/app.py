@@ -1,0 +1,134 @@
+"""Wiring of the API and of the worker."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import start_http_server
+from scratch3d.contracts.jobs import State
+from scratch3d.servicekit import metrics
+from scratch3d.servicekit.app import new_app
+from scratch3d.servicekit.artifacts import ArtifactStore
+from scratch3d.servicekit.errors import ServiceError
+from scratch3d.servicekit.health import Check, health_router
+from scratch3d.slots import RedisSlots, Slots
+from starlette.responses import RedirectResponse
+
+from .clients import ServiceClient
+from .doors.rest import api, files
+from .doors.rest.access import Door
+from .engines import Engines, Pool
+from .jobs import Jobs
+from .pipeline import ImagesStep, PostprocessStep, ReconstructStep, Step
+from .settings import Settings
+from .store import JobStore
+from .store_redis import RedisStore
+from .worker import Worker
+
+VERSION = "0.1.0"
+
+
+def pools(settings: Settings, http: httpx.AsyncClient) -> dict[State, Pool]:
+    """The replicas of each stage's service."""
+    named = {
+        State.GENERATING_IMAGES: ("image-service", settings.image_service_urls),
+        State.RECONSTRUCTING_3D: ("reconstruction-service", settings.reconstruction_urls),
+        State.POST_PROCESSING: ("postprocess-service", settings.postprocess_urls),
+    }
+    return {
+        stage: Pool(name=name, client=ServiceClient(name, http), urls=urls) for stage, (name, urls) in named.items()
+    }
+
+
+def http_client() -> httpx.AsyncClient:
+    """For calls between our own services: never through a proxy of the environment."""
+    return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=200))
+
+
+def steps(stage_pools: dict[State, Pool], slots: Slots, settings: Settings) -> dict[State, Step]:
+    """The work of each stage."""
+    kinds = {
+        State.GENERATING_IMAGES: ImagesStep,
+        State.RECONSTRUCTING_3D: ReconstructStep,
+        State.POST_PROCESSING: PostprocessStep,
+    }
+    artifacts = ArtifactStore(settings.data_dir)
+    return {
+        stage: kind(pool=stage_pools[stage], slots=slots, artifacts=artifacts, deadline_s=settings.stage_deadline_s)
+        for stage, kind in kinds.items()
+    }
+
+
+def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
+    """The API; `store` replaces Redis, in one process."""
+    jobs_store = store or RedisStore(settings.redis_url)
+    http = http_client()
+    stage_pools = pools(settings, http)
+    artifacts = ArtifactStore(settings.data_dir)
+    jobs = Jobs(jobs_store, Engines(stage_pools), artifacts, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Door]]:
+        artifacts.prepare()
+        yield {"door": Door(jobs, settings)}
+        await jobs_store.close()
+        await http.aclose()
+
+    app = new_app(
+        "scratch-3d", VERSION, lifespan=lifespan, max_upload_bytes=settings.upload_limit_mb * 2**20
+    )
+    app.include_router(api.router)
+    app.include_router(files.router)
+    app.include_router(health_router(_checks(jobs_store, stage_pools)))
+    app.include_router(metrics.router)
+    _serve_page(app, settings)
+    return app
+
+
+def _checks(store: JobStore, stage_pools: dict[State, Pool]) -> dict[str, Check]:
+    async def redis() -> str:
+        try:
+            await store.ping()
+            metrics.QUEUE_LENGTH.set(await store.queue_length())
+        except ServiceError as error:
+            return error.detail
+        return "ok"
+
+    def service(pool: Pool) -> Check:
+        async def check() -> str:
+            words = await asyncio.gather(*(pool.client.ready(url) for url in pool.urls))
+            return "ok" if "ok" in words else words[0]
+
+        return check
+
+    return {"redis": redis, **{pool.name: service(pool) for pool in stage_pools.values()}}
+
+
+def _serve_page(app: FastAPI, settings: Settings) -> None:
+    if settings.ui_dir is None:
+        return
+    app.mount("/3d-test", StaticFiles(directory=settings.ui_dir, html=True), name="ui")
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("/3d-test/")
+
+
+async def run_worker(settings: Settings) -> None:
+    """The worker, until SIGTERM or SIGINT; then its jobs are handed back."""
+    if settings.worker_metrics_port:
+        start_http_server(settings.worker_metrics_port)
+    store = RedisStore(settings.redis_url)
+    slots = RedisSlots(store.redis, lease_s=settings.lease_s)
+    async with http_client() as http:
+        work = asyncio.create_task(Worker(store, slots, steps(pools(settings, http), slots, settings), settings).work())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+    await store.close()

@@ -1,0 +1,1 @@
+"""Doors: each parses its dialect, calls `Jobs`, and translates the answer."""

@@ -1,0 +1,81 @@
+"""What the services can do, remembered for a few seconds, so that a request is refused without a hop."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scratch3d.contracts.engines import EngineCard, PublicEngines
+from scratch3d.contracts.jobs import State
+from scratch3d.servicekit.errors import NotAvailable, Unavailable
+
+from .clients import ServiceClient
+from .errors import StageFailed
+
+FRESH_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The replicas of one service."""
+
+    name: str
+    client: ServiceClient
+    urls: tuple[str, ...]
+
+
+class Engines:
+    """Engine cards by stage; the last known ones while a service is away."""
+
+    def __init__(self, pools: Mapping[State, Pool]) -> None:
+        self.pools = pools
+        self._known: dict[State, tuple[EngineCard, ...]] = {}
+        self._asked_at: dict[State, float] = {}
+        self._reached: dict[State, bool] = {}
+
+    async def cards(self, stage: State) -> tuple[EngineCard, ...]:
+        """In order of preference; Unavailable when the service has never answered."""
+        if time.monotonic() - self._asked_at.get(stage, -FRESH_S) >= FRESH_S:
+            await self._ask(stage)
+        if stage not in self._known:
+            raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
+        return self._known[stage]
+
+    async def choose(self, stage: State, wanted: str, *, field: str) -> EngineCard:
+        """`auto` is the first that can run; a name is itself. NotAvailable names the field and the reason."""
+        cards = await self.cards(stage)
+        if wanted == "auto":
+            ready = next((card for card in cards if card.available), None)
+            if ready is None:
+                reasons = "; ".join(f"{card.id}: {card.reason}" for card in cards)
+                raise NotAvailable(f"no engine can run here ({reasons})", field=field)
+            return ready
+        card = next((card for card in cards if card.id == wanted), None)
+        if card is None:
+            known = ", ".join(card.id for card in cards)
+            raise NotAvailable(f"there is no engine {wanted!r} here; there are: auto, {known}", field=field)
+        if not card.available:
+            raise NotAvailable(f"engine {wanted!r} cannot run here: {card.reason}", field=field)
+        return card
+
+    async def public(self) -> PublicEngines:
+        """Everything, for `GET /3d/engines`."""
+        stages = (State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING)
+        await asyncio.gather(*(self._ask(stage) for stage in stages))
+        images, reconstruction, postprocess = (self._known.get(stage, ()) for stage in stages)
+        away = tuple(self.pools[stage].name for stage in stages if not self._reached[stage])
+        return PublicEngines(
+            images=images, reconstruction=reconstruction, postprocess=postprocess, unreachable=away
+        )
+
+    async def _ask(self, stage: State) -> None:
+        pool = self.pools[stage]
+        self._reached[stage] = False
+        for url in pool.urls:
+            try:
+                self._known[stage] = (await pool.client.engines(url)).engines
+            except StageFailed:
+                continue
+            self._reached[stage] = True
+            self._asked_at[stage] = time.monotonic()
+            return

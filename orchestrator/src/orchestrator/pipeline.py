@@ -1,0 +1,239 @@
+"""The trip of a job, top to bottom."""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
+from scratch3d.contracts.artifacts import ArtifactRef
+from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest
+from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, State
+from scratch3d.contracts.meshes import CleanRequest, CleanResult, ReconstructRequest, ReconstructResult
+from scratch3d.contracts.problems import Problem
+from scratch3d.servicekit.artifacts import ArtifactStore
+from scratch3d.servicekit.errors import ServiceError
+from scratch3d.slots import Grant, NoSlot, Slots
+
+from .admission import sources_of
+from .domain import STAGES, Job, StageResult
+from .engines import Pool
+from .errors import StageFailed
+from .store import JobStore
+
+R = TypeVar("R", bound=BaseModel)
+#: Told the fraction of the present stage and its phase.
+Progress = Callable[[float, str], None]
+#: Told which replica is held now (None: given back), so that the heartbeat renews it.
+Holding = Callable[[Grant | None], None]
+
+#: A failure that may pass is tried again this often; a busy or absent replica until the stage's deadline.
+RETRIES = 2
+WAITABLE = frozenset({"busy", "service_unreachable", "unavailable"})
+PAUSE_S = 0.5
+
+_MAGIC = {"model/gltf-binary": b"glTF", "image/png": b"\x89PNG", "image/webp": b"RIFF"}
+
+
+class Step(Protocol):
+    """One stage: a job in, what the stage left out; StageFailed otherwise."""
+
+    async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
+        """Do the stage; doing it twice is harmless."""
+
+
+async def run(job: Job, steps: Mapping[State, Step], store: JobStore, progress: Progress, holding: Holding) -> Job:
+    """Walk one claimed job down the road from where it stands; any StageFailed is the worker's to record."""
+    for stage in job.remaining():
+        kept = job.results.get(stage)
+        result = kept.model_copy(update={"skipped": True}) if kept else None
+        job = await store.advance(job, result or await steps[stage].call(job, progress, holding))
+    return job
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceStep:
+    """Shared by all steps: take a slot, call, retry what may pass, check what came."""
+
+    pool: Pool
+    slots: Slots
+    artifacts: ArtifactStore
+    deadline_s: float
+
+    async def ask(
+        self, job: Job, path: str, wish: BaseModel, answer: type[R], progress: Progress, holding: Holding
+    ) -> tuple[R, str, float]:
+        """The service's answer, the digest of what was asked, and the seconds it took; StageFailed otherwise."""
+        started = time.monotonic()
+        digest = hashlib.sha256(wish.model_dump_json(exclude={"output_prefix"}).encode()).hexdigest()
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                found = await self._persist(job, path, wish, answer, f"{job.id}:{job.state}:{digest}", progress, holding)
+        except TimeoutError:
+            raise StageFailed(self._too_late()) from None
+        except NoSlot:
+            raise StageFailed(self._too_late()) from None
+        return found, digest, time.monotonic() - started
+
+    async def _persist(
+        self, job: Job, path: str, wish: BaseModel, answer: type[R], key: str, progress: Progress, holding: Holding
+    ) -> R:
+        failures = 0
+        while True:
+            try:
+                return await self._once(job, path, wish, answer, key, progress, holding)
+            except StageFailed as failure:
+                problem = failure.problem
+                failures += problem.code not in WAITABLE
+                if not problem.retryable or failures > RETRIES:
+                    raise
+                progress(0.0, f"waiting: {problem.code}")
+                await asyncio.sleep((problem.retry_after_s or PAUSE_S) * random.uniform(0.8, 1.2))
+
+    async def _once(
+        self, job: Job, path: str, wish: BaseModel, answer: type[R], key: str, progress: Progress, holding: Holding
+    ) -> R:
+        grant = await self.slots.acquire(self.pool.name, self.pool.urls, timeout_s=self.deadline_s)
+        holding(grant)
+        try:
+            return await self.pool.client.call(
+                grant.url + path, wish, answer, key=key, job_id=job.id, progress=progress
+            )
+        finally:
+            holding(None)
+            await asyncio.shield(self.slots.release(grant))
+
+    def check(self, refs: Sequence[ArtifactRef]) -> None:
+        """Every file is there, whole, and begins as its kind begins; StageFailed otherwise."""
+        for ref in refs:
+            try:
+                content = self.artifacts.get(ref)
+            except ServiceError as error:
+                raise StageFailed(error.problem()) from error
+            if not content.startswith(_MAGIC.get(ref.media_type, b"")) or not content:
+                detail = f"{ref.name} is not a {ref.media_type} file"
+                raise StageFailed(Problem(title="Bad artifact", status=502, code="bad_artifact", detail=detail))
+
+    def _too_late(self) -> Problem:
+        detail = f"{self.pool.name} did not finish within {self.deadline_s:g} s"
+        return Problem(title="Deadline exceeded", status=504, code="deadline_exceeded", detail=detail, retryable=True)
+
+
+class ImagesStep(ServiceStep):
+    """Views from a prompt, or from given pictures."""
+
+    async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
+        """See Step."""
+        started = time.time()
+        prefix = f"inputs/{job.id}/{job.attempt}"
+        wish: BaseModel
+        if job.kind == "generate":
+            request = GenerateRequest.model_validate(job.request)
+            path = "/imagine/generate"
+            wish = ImagineRequest(
+                prompts=(request.prompt,),
+                view_set=job.plan.view_set,
+                seed=job.plan.seed,
+                engine=job.plan.image_engine,
+                output_prefix=prefix,
+            )
+        else:
+            path = "/imagine/prepare"
+            given = FromImageRequest.model_validate(job.request)
+            wish = PrepareRequest(images=sources_of(given), output_prefix=prefix)
+        made, digest, took = await self.ask(job, path, wish, ImagineResult, progress, holding)
+        refs = [view.ref for view in made.views] + [view.unlit_ref for view in made.views if view.unlit_ref]
+        refs += [made.scene] if made.scene else []
+        self.check(refs)
+        return StageResult(
+            engine=made.engine if job.kind == "generate" else "prepare",
+            engine_version=made.engine_version,
+            inputs_sha256=digest,
+            artifacts=tuple(refs),
+            warnings=made.warnings,
+            started_at=started,
+            duration_s=round(took, 3),
+            value=made.model_dump(mode="json"),
+        )
+
+
+class ReconstructStep(ServiceStep):
+    """A mesh from views."""
+
+    async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
+        """See Step."""
+        started = time.time()
+        images = ImagineResult.model_validate(job.results[State.GENERATING_IMAGES].value)
+        wish = ReconstructRequest(
+            views=images.views,
+            engine=job.plan.reconstruction_engine,
+            resolution=job.plan.resolution,
+            seed=job.plan.seed,
+            output_prefix=f"outputs/{job.id}/{job.attempt}",
+        )
+        made, digest, took = await self.ask(job, "/reconstruct/mesh", wish, ReconstructResult, progress, holding)
+        self.check([made.mesh])
+        return StageResult(
+            engine=made.engine,
+            engine_version=made.engine_version,
+            inputs_sha256=digest,
+            artifacts=(made.mesh,),
+            warnings=made.warnings,
+            started_at=started,
+            duration_s=round(took, 3),
+            value=made.model_dump(mode="json"),
+        )
+
+
+class PostprocessStep(ServiceStep):
+    """Files from a mesh."""
+
+    async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
+        """See Step."""
+        started = time.time()
+        images = ImagineResult.model_validate(job.results[State.GENERATING_IMAGES].value)
+        mesh = ReconstructResult.model_validate(job.results[State.RECONSTRUCTING_3D].value)
+        kind = GenerateRequest if job.kind == "generate" else FromImageRequest
+        options = kind.model_validate(job.request)
+        wish = CleanRequest(
+            mesh=mesh.mesh,
+            views=images.views,
+            engine=job.plan.postprocess_engine,
+            output_format=options.output_format,
+            target_faces=job.plan.target_faces,
+            texture=options.texture,
+            postprocess=options.postprocess,
+            output_prefix=f"outputs/{job.id}/{job.attempt}",
+            recipe=recipe_of(job),
+        )
+        made, digest, took = await self.ask(job, "/postprocess/clean", wish, CleanResult, progress, holding)
+        refs = [output.ref for output in made.outputs]
+        self.check(refs)
+        return StageResult(
+            engine=made.engine,
+            engine_version=made.engine_version,
+            inputs_sha256=digest,
+            artifacts=tuple(refs),
+            warnings=made.warnings,
+            started_at=started,
+            duration_s=round(took, 3),
+            value=made.model_dump(mode="json"),
+        )
+
+
+def recipe_of(job: Job) -> dict[str, object]:
+    """All that is needed to make the model again; no job id and no time, so equal jobs have equal recipes."""
+    request = {k: v for k, v in job.request.items() if k not in {"labels", "webhook_url"}}
+    stages = {
+        stage.value: {
+            "engine": result.engine,
+            "engine_version": result.engine_version,
+            "inputs": {ref.name: ref.sha256 for ref in result.artifacts},
+        }
+        for stage in STAGES
+        if (result := job.results.get(stage))
+    }
+    return {"kind": job.kind, "request": request, "plan": job.plan.model_dump(mode="json"), "stages": stages}
