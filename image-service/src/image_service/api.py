@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
+
 from scratch3d.contracts.engines import EngineList
 from scratch3d.contracts.images import (
     ImagineRequest,

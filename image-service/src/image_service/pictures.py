@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
-from scratch3d.geometry.mesh import U8, Array
+
+from scratch3d.geometry.mesh import U8, Array, to_u8
 
 from .errors import ImageTooLarge, NoObject, UnreadableImage
 
@@ -28,7 +29,9 @@ class Limits:
 def open_header(content: bytes, limits: Limits, *, field: str) -> Image.Image:
     """A picture whose pixels are not decoded yet; UnreadableImage or ImageTooLarge naming the field."""
     if len(content) > limits.max_bytes:
-        raise ImageTooLarge(f"has {len(content) / 1e6:.1f} MB; at most {limits.max_bytes / 1e6:g} are read", field=field)
+        raise ImageTooLarge(
+            f"has {len(content) / 1e6:.1f} MB; at most {limits.max_bytes / 1e6:g} are read", field=field
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -77,4 +80,4 @@ def _cut_flat_background(rgb: Array, field: str) -> U8:
     alpha = np.clip((distance - FLAT_TOLERANCE / 2) / (FLAT_TOLERANCE / 2), 0.0, 1.0)
     if (alpha > 0.5).sum() < 16:
         raise NoObject("shows no object that stands out from the background", field=field)
-    return np.rint(alpha * 255).astype(np.uint8)
+    return to_u8(alpha)

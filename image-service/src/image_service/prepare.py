@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
 from scratch3d.contracts.images import SourceImage
 from scratch3d.contracts.views import NAMED_VIEWS, Camera
 from scratch3d.geometry.mesh import U8
@@ -45,9 +46,7 @@ def _from_extents(names: Sequence[str], images: Sequence[U8], size_px: int) -> P
         azimuth, elevation = NAMED_VIEWS[name]
         factor = scale * FILL * size_px / longest
         camera = Camera(azimuth_deg=azimuth, elevation_deg=elevation, half_width_m=0.5 / FILL)
-        pictures.append(
-            Picture(name=name, camera=camera, rgba=_centred(crop, factor, size_px), alpha_trusted=True)
-        )
+        pictures.append(Picture(name=name, camera=camera, rgba=_centred(crop, factor, size_px), alpha_trusted=True))
     return Pictures(pictures=tuple(pictures), warnings=tuple(warnings))
 
 
@@ -72,7 +71,7 @@ def _shared_scale(names: Sequence[str], crops: Sequence[U8]) -> tuple[list[float
 def _front_width(names: Sequence[str], crops: Sequence[U8], height: float) -> float | None:
     for name, crop in zip(names, crops, strict=True):
         if name in {"front", "back"}:
-            return crop.shape[1] * height / crop.shape[0]
+            return float(crop.shape[1]) * height / float(crop.shape[0])
     return None
 
 

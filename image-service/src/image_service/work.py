@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest, WantedView
 from scratch3d.contracts.views import VIEW_SETS, View
 from scratch3d.geometry.glb import read_glb
@@ -20,6 +21,7 @@ from .engines.base import ImageEngine, Pictures
 from .pictures import Limits, load_rgba
 from .prepare import prepare
 from .settings import Settings
+
 
 class ImageWork:
     """One image engine and the preparation of given pictures."""
@@ -129,5 +131,3 @@ def _png(rgba: U8) -> bytes:
     # Level 1: views are many and short-lived, and the default level takes four times as long for a tenth less.
     Image.fromarray(rgba).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import uvicorn
+
 from scratch3d.servicekit.logging import configure
 
 from .app import create_app, run_worker

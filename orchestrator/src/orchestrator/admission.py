@@ -91,9 +91,7 @@ async def _plan(
 ) -> Plan:
     if request.webhook_url is not None:
         raise NotAvailable("webhooks are not available here: watch /3d/events/{job_id}", field="webhook_url")
-    postprocess = await engines.choose(
-        State.POST_PROCESSING, request.postprocess_engine, field="postprocess_engine"
-    )
+    postprocess = await engines.choose(State.POST_PROCESSING, request.postprocess_engine, field="postprocess_engine")
     if request.output_format not in postprocess.output_formats:
         known = ", ".join(postprocess.output_formats)
         raise NotAvailable(f"{request.output_format} is not available here; {known} are", field="output_format")
@@ -139,9 +137,7 @@ def _source(item: ImagePath | ImageUrl | str, number: int) -> SourceImage:
         raise Unprocessable("must lie under inputs/", code="invalid_path", field=f"image_paths[{number}]")
     if isinstance(item, str):
         return SourceImage(key=key)
-    return SourceImage(
-        key=key, view=item.view, azimuth_deg=item.azimuth_deg, elevation_deg=item.elevation_deg
-    )
+    return SourceImage(key=key, view=item.view, azimuth_deg=item.azimuth_deg, elevation_deg=item.elevation_deg)
 
 
 async def _inspect(sources: tuple[SourceImage, ...], engines: Engines) -> None:

@@ -10,6 +10,8 @@ import httpx
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import start_http_server
+from starlette.responses import RedirectResponse
+
 from scratch3d.contracts.jobs import State
 from scratch3d.servicekit import metrics
 from scratch3d.servicekit.app import new_app
@@ -17,7 +19,6 @@ from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.errors import ServiceError
 from scratch3d.servicekit.health import Check, health_router
 from scratch3d.slots import RedisSlots, Slots
-from starlette.responses import RedirectResponse
 
 from .clients import ServiceClient
 from .doors.rest import api, files
@@ -52,7 +53,7 @@ def http_client() -> httpx.AsyncClient:
 
 def steps(stage_pools: dict[State, Pool], slots: Slots, settings: Settings) -> dict[State, Step]:
     """The work of each stage."""
-    kinds = {
+    kinds: dict[State, type[ImagesStep] | type[ReconstructStep] | type[PostprocessStep]] = {
         State.GENERATING_IMAGES: ImagesStep,
         State.RECONSTRUCTING_3D: ReconstructStep,
         State.POST_PROCESSING: PostprocessStep,
@@ -79,9 +80,7 @@ def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
         await jobs_store.close()
         await http.aclose()
 
-    app = new_app(
-        "scratch-3d", VERSION, lifespan=lifespan, max_upload_bytes=settings.upload_limit_mb * 2**20
-    )
+    app = new_app("scratch-3d", VERSION, lifespan=lifespan, max_upload_bytes=settings.upload_limit_mb * 2**20)
     app.include_router(api.router)
     app.include_router(files.router)
     app.include_router(health_router(_checks(jobs_store, stage_pools)))

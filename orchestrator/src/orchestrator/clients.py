@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
+
 from scratch3d.contracts.engines import EngineList
 from scratch3d.contracts.images import InspectRequest, InspectResult
 from scratch3d.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
@@ -56,9 +57,7 @@ class ServiceClient:
             return f"does not answer: {type(error).__name__}"
         return "ok" if reply.is_success else "not ready"
 
-    async def call(
-        self, url: str, wish: BaseModel, answer: type[R], *, key: str, job_id: str, progress: Progress
-    ) -> R:
+    async def call(self, url: str, wish: BaseModel, answer: type[R], *, key: str, job_id: str, progress: Progress) -> R:
         """Run one stage. Closing this coroutine closes the connection, which cancels the work over there.
 
         Raises StageFailed: the service's own problem, or one of ours (`service_unreachable`, `bad_reply`).

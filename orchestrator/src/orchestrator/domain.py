@@ -7,9 +7,11 @@ The road is always walked state by state. A stage whose result is kept already i
 resume, replay, rescale and convert are one thing: start with some results kept.
 """
 
+from itertools import pairwise
 from typing import Any
 
 from pydantic import Field, JsonValue
+
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import FINAL_STATES, JobEvent, State
 from scratch3d.contracts.meshes import OutputFile
@@ -17,7 +19,7 @@ from scratch3d.contracts.problems import Problem
 from scratch3d.contracts.values import Value
 
 ROAD = (State.QUEUED, State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING, State.COMPLETED)
-NEXT = {here: frozenset({there, State.FAILED}) for here, there in zip(ROAD, ROAD[1:], strict=False)}
+NEXT = {here: frozenset({there, State.FAILED}) for here, there in pairwise(ROAD)}
 STAGES = ROAD[1:-1]
 #: Share of the progress bar at which each stage begins; measured on the CPU mesh, where post-processing is longest.
 PROGRESS_AT = {
@@ -156,7 +158,13 @@ def failed(job: Job, problem: Problem, now: float) -> Job:
     stage = job.state.value if job.state in STAGES else None
     whole = problem.model_copy(update={"job_id": job.id, "stage": problem.stage or stage})
     return job.evolve(
-        state=State.FAILED, problem=whole, message=problem.detail, phase=None, token="", waiting_for=None, finished_at=now
+        state=State.FAILED,
+        problem=whole,
+        message=problem.detail,
+        phase=None,
+        token="",
+        waiting_for=None,
+        finished_at=now,
     )
 
 
@@ -199,9 +207,7 @@ def _outputs(results: dict[State, StageResult]) -> tuple[OutputFile, ...]:
         outputs.append(OutputFile(name="scene.glb", role="scene", format="glb", ref=scene))
     mesh = results[State.RECONSTRUCTING_3D].value.get("mesh")
     if mesh:
-        outputs.append(
-            OutputFile(name="raw.glb", role="raw_mesh", format="glb", ref=ArtifactRef.model_validate(mesh))
-        )
+        outputs.append(OutputFile(name="raw.glb", role="raw_mesh", format="glb", ref=ArtifactRef.model_validate(mesh)))
     return tuple(outputs)
 
 

@@ -64,9 +64,7 @@ class Engines:
         await asyncio.gather(*(self._ask(stage) for stage in stages))
         images, reconstruction, postprocess = (self._known.get(stage, ()) for stage in stages)
         away = tuple(self.pools[stage].name for stage in stages if not self._reached[stage])
-        return PublicEngines(
-            images=images, reconstruction=reconstruction, postprocess=postprocess, unreachable=away
-        )
+        return PublicEngines(images=images, reconstruction=reconstruction, postprocess=postprocess, unreachable=away)
 
     async def _ask(self, stage: State) -> None:
         pool = self.pools[stage]

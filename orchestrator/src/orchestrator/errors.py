@@ -34,7 +34,7 @@ class AlreadyFinal(Conflict):
 
 
 class KeyReused(Unprocessable):
-    """This Idempotency-Key was used before with another request."""
+    """The Idempotency-Key was used before with another request."""
 
     code = "idempotency_key_reused"
 

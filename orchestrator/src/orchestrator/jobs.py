@@ -84,9 +84,10 @@ class Jobs:
                     yield event
                     if event.type in {"completed", "failed"}:
                         return
-                if not await watch.wait(LOOK_EVERY_S) and (await self.get(job_id, owner=owner)).is_final:
-                    if not await self.store.events(job_id, after=after):
-                        return
+                woken = await watch.wait(LOOK_EVERY_S)
+                ended = not woken and (await self.get(job_id, owner=owner)).is_final
+                if ended and not await self.store.events(job_id, after=after):
+                    return
 
     async def engines(self) -> PublicEngines:
         """What is installed, and why something is not."""

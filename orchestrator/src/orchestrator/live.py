@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
 from scratch3d.servicekit.logging import get_logger
 
 from .store import Watch

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
+
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest
 from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, State
@@ -71,7 +72,9 @@ class ServiceStep:
         digest = hashlib.sha256(wish.model_dump_json(exclude={"output_prefix"}).encode()).hexdigest()
         try:
             async with asyncio.timeout(self.deadline_s):
-                found = await self._persist(job, path, wish, answer, f"{job.id}:{job.state}:{digest}", progress, holding)
+                found = await self._persist(
+                    job, path, wish, answer, f"{job.id}:{job.state}:{digest}", progress, holding
+                )
         except TimeoutError:
             raise StageFailed(self._too_late()) from None
         except NoSlot:

@@ -2,9 +2,7 @@
 
 from scratch3d.contracts.problems import Problem
 
-CANCELLED = Problem(
-    title="Cancelled", status=499, code="cancelled", detail="The job was cancelled", retryable=False
-)
+CANCELLED = Problem(title="Cancelled", status=499, code="cancelled", detail="The job was cancelled", retryable=False)
 
 
 def attempts_exhausted(attempts: int) -> Problem:

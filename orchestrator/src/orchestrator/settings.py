@@ -20,9 +20,7 @@ class Settings(BaseSettings):
     reconstruction_urls: tuple[str, ...] = Field(
         ("http://localhost:8002",), description="replicas of reconstruction-service"
     )
-    postprocess_urls: tuple[str, ...] = Field(
-        ("http://localhost:8003",), description="replicas of postprocess-service"
-    )
+    postprocess_urls: tuple[str, ...] = Field(("http://localhost:8003",), description="replicas of postprocess-service")
     public_url: str = Field("", description="makes status and download URLs absolute, as in https://3d.example.org")
     ui_dir: Path | None = Field(None, description="directory served at /3d-test/")
     auth: Literal["off", "required"] | None = Field(

@@ -14,6 +14,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
 from scratch3d.contracts.jobs import JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
@@ -70,14 +71,14 @@ class RedisStore:
     async def get(self, job_id: str) -> Job | None:
         """See JobStore."""
         with _translated():
-            fields = await self._redis.hgetall(f"job:{job_id}")
+            fields: Any = await self._redis.hgetall(f"job:{job_id}")
         return from_fields(fields) if fields else None
 
     async def claim(self, token: str, *, lease_s: float, wait_s: float) -> Job | None:
         """See JobStore."""
         with _translated():
             # A blocking look that leaves the queue as it is (head to head of the same list): no item is ever in flight.
-            if not await self._consumer.blmove(QUEUE, QUEUE, min(wait_s, PEEK_S), "LEFT", "LEFT"):
+            if not await self._consumer.blmove(QUEUE, QUEUE, max(1, int(min(wait_s, PEEK_S))), "LEFT", "LEFT"):
                 return None
         first = State.GENERATING_IMAGES
         arguments = [token, int(lease_s * 1000), repr(time.time()), MESSAGES[first], PROGRESS_AT[first]]
@@ -123,16 +124,16 @@ class RedisStore:
     async def position(self, job_id: str) -> int | None:
         """See JobStore."""
         with _translated():
-            place: int | None = await self._redis.lpos(QUEUE, job_id)
-        return place
+            place: Any = await self._redis.lpos(QUEUE, job_id)
+        return None if place is None else int(place)
 
     async def page(self, owner: str, *, state: State | None, limit: int, cursor: str | None) -> Page:
         """See JobStore."""
         index, found = f"3d:jobs:{owner}", list[Job]()
         with _translated():
-            start = (await self._redis.zrevrank(index, cursor) or 0) if cursor else 0
+            start: Any = (await self._redis.zrevrank(index, cursor) or 0) if cursor else 0
             while len(found) <= limit:
-                ids = await self._redis.zrevrange(index, start, start + limit)
+                ids: Any = await self._redis.zrevrange(index, start, start + limit)
                 if not ids:
                     break
                 start += len(ids)
@@ -146,7 +147,7 @@ class RedisStore:
     async def events(self, job_id: str, *, after: str = "0") -> Sequence[JobEvent]:
         """See JobStore."""
         with _translated():
-            entries = await self._redis.xrange(f"job:{job_id}:events", min=f"({after}" if after != "0" else "-")
+            entries: Any = await self._redis.xrange(f"job:{job_id}:events", min=f"({after}" if after != "0" else "-")
         return [_read_event(job_id, entry_id, fields) for entry_id, fields in entries]
 
     @asynccontextmanager

@@ -103,7 +103,7 @@ class _Trip:
             await self._fail(failure.problem)
         except (LeaseLost, StoreUnavailable):
             raise
-        except Exception as error:  # a fault of ours must end this job, not this worker
+        except Exception as error:
             log.error("unexpected_error", exc_info=error)
             await self._fail(internal_error("the worker failed; its log has the reason"))
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from PIL import Image
+
 from scratch3d.geometry.glb import Material, Part, write_glb
 from scratch3d.geometry.mesh import (
     U8,

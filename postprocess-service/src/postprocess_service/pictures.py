@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 from PIL import Image, ImageFilter
+
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import project
 from scratch3d.geometry.mesh import U8, Mesh, to_u8

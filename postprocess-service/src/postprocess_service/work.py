@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.meshes import CleanRequest, CleanResult, MeshReport, OutputFile, TextureReport
 from scratch3d.geometry.glb import read_mesh

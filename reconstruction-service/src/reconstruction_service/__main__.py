@@ -1,6 +1,7 @@
 """`python -m reconstruction_service`: serve on HOST and PORT."""
 
 import uvicorn
+
 from scratch3d.servicekit.logging import configure
 
 from .app import create_app

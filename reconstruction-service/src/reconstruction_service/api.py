@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+
 from scratch3d.contracts.engines import EngineList
 from scratch3d.contracts.meshes import ReconstructRequest, ReconstructResult
 from scratch3d.contracts.problems import Problem

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+
 from scratch3d.servicekit import metrics, registry
 from scratch3d.servicekit.app import new_app
 from scratch3d.servicekit.health import health_router

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.meshes import ReconstructRequest, ReconstructResult
 from scratch3d.contracts.views import NAMED_VIEWS, Camera, View

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from scratch3d.client import DEFAULT_URL, ApiError, Client, Unreachable
 from scratch3d.contracts.jobs import JobStatus, State
 from scratch3d.up.mesh import RunningMesh, running
@@ -277,7 +278,6 @@ def _asyncio(work: Any) -> None:
             await task
 
     asyncio.run(supervised())
-
 
 
 if __name__ == "__main__":

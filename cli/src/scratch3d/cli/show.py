@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
 from scratch3d.client import Client
 from scratch3d.contracts.engines import EngineCard, PublicEngines
 from scratch3d.contracts.jobs import JobEvent, JobPage, JobStatus, State

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
 from scratch3d.contracts.jobs import Readiness
 
 from . import redis_server
@@ -123,7 +124,8 @@ class Supervisor:
         return f"The end of {path}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
     async def _start(self, part: Part) -> None:
-        with open(self.log_dir / f"{part.name}.log", "ab") as log:
+        # Opening a log takes microseconds and happens at a start only.
+        with open(self.log_dir / f"{part.name}.log", "ab") as log:  # noqa: ASYNC230
             self.processes[part.name] = await asyncio.create_subprocess_exec(
                 *part.command,
                 env={**os.environ, **part.environment},

@@ -45,9 +45,7 @@ class Reconstructor(Protocol):
     def load(self) -> None:
         """Bring it up; called once."""
 
-    def reconstruct(
-        self, sights: Sequence[Sight], *, resolution: int, seed: int, report: Report
-    ) -> Reconstruction:
+    def reconstruct(self, sights: Sequence[Sight], *, resolution: int, seed: int, report: Report) -> Reconstruction:
         """Turn views into a mesh; Unprocessable when these views cannot be used."""
 
     def close(self) -> None:

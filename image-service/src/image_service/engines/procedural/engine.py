@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.images import WantedView
 from scratch3d.contracts.views import Camera
@@ -59,9 +60,7 @@ class Procedural:
         pictures = []
         for number, view in enumerate(wanted):
             report(number / len(wanted), f"view {number + 1} of {len(wanted)}")
-            camera = Camera(
-                azimuth_deg=view.azimuth_deg, elevation_deg=view.elevation_deg, half_width_m=half_width
-            )
+            camera = Camera(azimuth_deg=view.azimuth_deg, elevation_deg=view.elevation_deg, half_width_m=half_width)
             lit, unlit = render(surface, camera, size_px)
             pictures.append(
                 Picture(

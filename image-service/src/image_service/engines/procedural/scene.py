@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import ImageColor
+
 from scratch3d.geometry.glb import Material, Part
 from scratch3d.geometry.mesh import F64, Mesh, corner_normals, merged, split_creases, srgb_to_linear
 
@@ -77,12 +78,11 @@ def _part(item: Item, mesh: Mesh, number: int) -> Part:
     finish = MATERIALS[item.material or DEFAULT_MATERIAL]
     colour = ImageColor.getrgb(COLOURS[item.colour] if item.colour else finish.colour)
     r, g, b = (float(c) for c in srgb_to_linear(np.array(colour[:3]) / 255.0))
-    coloured = mesh.evolve(
-        colours_linear=np.broadcast_to(np.array([r, g, b], np.float32), mesh.vertices.shape).copy()
-    )
+    coloured = mesh.evolve(colours_linear=np.broadcast_to(np.array([r, g, b], np.float32), mesh.vertices.shape).copy())
     name = f"{number}-{item.solid}"
-    return Part(mesh=coloured, name=name, material=Material(name=name, metallic=finish.metallic, roughness=finish.roughness))
-
+    return Part(
+        mesh=coloured, name=name, material=Material(name=name, metallic=finish.metallic, roughness=finish.roughness)
+    )
 
 
 def with_creases(part: Part) -> Part:

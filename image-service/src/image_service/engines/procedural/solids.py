@@ -6,6 +6,7 @@ Round solids are cut into 192 segments: at 512 pixels the chord error stays unde
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from scratch3d.geometry.mesh import F64, Array, Mesh
 
 SEGMENTS = 192

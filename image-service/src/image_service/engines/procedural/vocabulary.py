@@ -64,8 +64,31 @@ RELATIONS: dict[tuple[str, ...], str] = {
 
 #: Words that carry nothing to draw.
 FILLERS = frozenset(
-    "a an the of made in is it its some very please one single nice simple object 3d model shape solid"
-    " coloured colored".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "made",
+        "in",
+        "is",
+        "it",
+        "its",
+        "some",
+        "very",
+        "please",
+        "one",
+        "single",
+        "nice",
+        "simple",
+        "object",
+        "3d",
+        "model",
+        "shape",
+        "solid",
+        "coloured",
+        "colored",
+    ]
 )
 
 

@@ -1,11 +1,11 @@
 """Typed client of the scratch-3d API.
 
-    from scratch3d.client import Client
+from scratch3d.client import Client
 
-    with Client() as client:
-        job = client.generate("a red cube on a wooden cylinder")
-        done = client.wait(job.job_id)
-        client.download(done.job_id, "cube.glb")
+with Client() as client:
+    job = client.generate("a red cube on a wooden cylinder")
+    done = client.wait(job.job_id)
+    client.download(done.job_id, "cube.glb")
 """
 
 from .calls import DEFAULT_URL, ApiError, JobFailed, Unreachable

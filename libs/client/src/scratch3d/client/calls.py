@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
+
 from scratch3d.contracts.engines import PublicEngines
 from scratch3d.contracts.jobs import JobAccepted, JobEvent, JobPage, JobStatus, OutputStatus, Readiness
 from scratch3d.contracts.problems import Problem
@@ -64,7 +65,8 @@ class Call(Generic[T]):
             for name, value in self.form:
                 data.setdefault(name, []).append(value)
             more["data"] = data
-            more["files"] = [(name, (path.name, open_files.enter_context(open(path, "rb")))) for name, path in self.files]
+            opened = [(name, path.name, open_files.enter_context(path.open("rb"))) for name, path in self.files]
+            more["files"] = [(name, (file_name, file)) for name, file_name, file in opened]
         return more
 
     def read(self, reply: httpx.Response) -> T:

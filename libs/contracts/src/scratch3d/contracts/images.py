@@ -7,7 +7,7 @@ from pydantic import Field
 from .artifacts import ArtifactKey, ArtifactRef
 from .engines import Seed
 from .values import Request, Value
-from .views import Camera, View, ViewName
+from .views import View, ViewName
 
 
 class WantedView(Request):

@@ -1,6 +1,7 @@
 """Orthographic projection of points in metres to pixels."""
 
 import numpy as np
+
 from scratch3d.contracts.views import Camera
 
 from .mesh import F64, Array

@@ -19,9 +19,5 @@ def parallel_kernel(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True, parallel=True)(function))
 
 
-def prange(count: int) -> range:
-    """`range` for the type checker, a parallel loop inside a `parallel_kernel`."""
-    return range(count)
-
-
-prange = numba.prange
+#: A `range` whose turns run in parallel inside a `parallel_kernel`.
+prange: type[range] = numba.prange

@@ -84,12 +84,12 @@ def _share_face(one: int, two: int) -> bool:
 def _triangulations(loop: list[int]) -> list[list[tuple[int, int, int]]]:
     if len(loop) < 3:
         return [[]]
-    found = []
-    for k in range(1, len(loop) - 1):
-        for left in _triangulations(loop[: k + 1]):
-            for right in _triangulations(loop[k:]):
-                found.append([(loop[0], loop[k], loop[-1]), *left, *right])
-    return found
+    return [
+        [(loop[0], loop[k], loop[-1]), *left, *right]
+        for k in range(1, len(loop) - 1)
+        for left in _triangulations(loop[: k + 1])
+        for right in _triangulations(loop[k:])
+    ]
 
 
 def _cut(loop: list[int]) -> list[tuple[int, int, int]]:
@@ -105,7 +105,7 @@ def _cut(loop: list[int]) -> list[tuple[int, int, int]]:
 
 def case_table() -> tuple[I32, I32]:
     """(256,) triangle counts and (256, 5·3) crossed edges; bit x + 2y + 4z of a case is set for an inside corner."""
-    rings, corners = _face_rings(), list(itertools.product((0, 1), repeat=3))
+    rings, corners = _face_rings(), list(itertools.product((0, 1), (0, 1), (0, 1)))
     count, table = np.zeros(256, np.int32), np.full((256, 15), -1, np.int32)
     for case in range(256):
         inside = {c for c in corners if case >> (c[0] + 2 * c[1] + 4 * c[2]) & 1}
@@ -226,9 +226,7 @@ def _connect(
                     for slot in range(3 * count[case]):
                         edge = table[case, slot]
                         x, y, z = i + bases[edge, 0], j + bases[edge, 1], k + bases[edge, 2]
-                        owner = index[
-                            blocks[b, 0] + x // BLOCK, blocks[b, 1] + y // BLOCK, blocks[b, 2] + z // BLOCK
-                        ]
+                        owner = index[blocks[b, 0] + x // BLOCK, blocks[b, 1] + y // BLOCK, blocks[b, 2] + z // BLOCK]
                         number = local[owner, edge // 4, x % BLOCK, y % BLOCK, z % BLOCK]
                         faces[row + slot // 3, slot % 3] = starts[owner] + number
                     row += count[case]

@@ -91,6 +91,6 @@ def _winding(points: F64, faces: I32, ni: int, nj: int, nk: int) -> Array:
                     continue
                 # A face looking up (+z) ends the inside below it.
                 height = a[2] + u * (b[2] - a[2]) + v * (c[2] - a[2])
-                for k in range(0, min(nk - 1, int(np.floor(height))) + 1):
+                for k in range(min(nk - 1, int(np.floor(height))) + 1):
                     winding[i, j, k] += sign
     return winding

@@ -157,7 +157,7 @@ def split_creases(mesh: Mesh, normals: F32) -> Mesh:
 
 
 def srgb_to_linear(colour: Array) -> F32:
-    """sRGB 0..1 to linear light (IEC 61966-2-1)."""
+    """SRGB 0..1 to linear light (IEC 61966-2-1)."""
     c = np.asarray(colour, np.float64)
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
 

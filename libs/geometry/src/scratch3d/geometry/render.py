@@ -5,8 +5,10 @@ camera the views of one object disagree by 5 to 8 ΔE, which reconstruction woul
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
 from scratch3d.contracts.views import Camera
 
 from .camera import basis, project
@@ -131,7 +133,7 @@ def _shade(
 
 
 @kernel
-def _light(normals: F32, a: float, b: float, c: float, back: F64, lamps: F32) -> float:
+def _light(normals: F32, a: float, b: float, c: float, back: F64, lamps: F32) -> Any:
     """Light received: hemisphere ambient plus distant lamps; a face seen from behind is lit as if it faced us."""
     x = normals[0, 0] * a + normals[1, 0] * b + normals[2, 0] * c
     y = normals[0, 1] * a + normals[1, 1] * b + normals[2, 1] * c

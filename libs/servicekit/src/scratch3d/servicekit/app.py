@@ -10,10 +10,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
-from scratch3d.contracts.problems import PROBLEM_MEDIA_TYPE, FieldError, Problem
-from scratch3d.contracts.progress import NDJSON_MEDIA_TYPE, ProblemLine, ProgressLine, ResultLine
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scratch3d.contracts.problems import PROBLEM_MEDIA_TYPE, FieldError, Problem
+from scratch3d.contracts.progress import NDJSON_MEDIA_TYPE, ProblemLine, ProgressLine, ResultLine
 
 from .errors import Cancelled, Failed, ServiceError, TooLarge
 from .logging import get_logger
@@ -90,7 +91,11 @@ def _field_name(location: tuple[Any, ...]) -> str:
 
 async def _on_http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    names = {404: ("not_found", "there is no such route"), 405: ("method_not_allowed", "use another method"), 413: ("too_large", str(error.detail))}
+    names = {
+        404: ("not_found", "there is no such route"),
+        405: ("method_not_allowed", "use another method"),
+        413: ("too_large", str(error.detail)),
+    }
     code, detail = names.get(error.status_code, ("bad_request", str(error.detail)))
     title = code.replace("_", " ").capitalize()
     response = problem_response(Problem(title=title, status=error.status_code, code=code, detail=detail))
@@ -111,6 +116,7 @@ class BodyLimit:
         self.app, self.max_upload_bytes = app, max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what is received."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -142,6 +148,7 @@ class JobContext:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Bind, then go on."""
         if scope["type"] == "http":
             job_id = dict(scope["headers"]).get(b"x-job-id", b"").decode("latin-1")[:64]
             if job_id:

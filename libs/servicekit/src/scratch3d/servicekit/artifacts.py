@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import TypeAdapter, ValidationError
+
 from scratch3d.contracts.artifacts import ROOTS, ArtifactKey, ArtifactRef
 
 from .errors import Failed, NotFound, Unprocessable
@@ -77,7 +78,7 @@ class ArtifactStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            temporary.replace(target)
             _sync_directory(target.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+
 from scratch3d.contracts.jobs import Readiness
 
 #: Answers "ok", or says why the dependency is not ready.

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from typing import cast
 
 import structlog
 
@@ -33,7 +32,8 @@ def configure(service: str, *, level: str = "INFO", human: bool = False) -> None
 
 def get_logger(name: str) -> Logger:
     """A logger whose lines carry what is bound in the context (`job_id`, `service`)."""
-    return cast(Logger, structlog.stdlib.get_logger(name))
+    logger: Logger = structlog.stdlib.get_logger(name)
+    return logger
 
 
 def bind(**fields: str) -> None:

@@ -305,7 +305,7 @@ def _child_main(descriptor: int, parent_pid: int) -> None:
         module, function = command["work"].split(":")
         work = cast(Work, getattr(importlib.import_module(module), function)(command["arguments"]))
         work.load()
-    except Exception as error:  # whatever an engine's import or load raises must reach the parent as a reason
+    except Exception as error:  # noqa: BLE001  whatever an engine's import or load raises must reach the parent as a reason
         traceback.print_exc()
         connection.send_bytes(json.dumps({"load_problem": f"{type(error).__name__}: {error}"}).encode())
         return
@@ -357,7 +357,7 @@ def _perform(work: Work, request: Payload, connection: Connection, cancelled: th
         return {"problem": error.problem().model_dump()}
     except MemoryError:
         return {"problem": OutOfMemory().problem().model_dump()}
-    except Exception as error:  # an engine may raise anything; the parent must get one named problem
+    except Exception as error:  # noqa: BLE001  an engine may raise anything; the parent must get one named problem
         traceback.print_exc()
         return {"problem": EngineFailed(f"{type(error).__name__}: {error}"[:500]).problem().model_dump()}
 

@@ -33,7 +33,7 @@ class RedisSlots:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    arguments = [ticket, self._lease_ms, int(PATIENCE_S * 1000), *order]
+                    arguments: list[str | int] = [ticket, self._lease_ms, int(PATIENCE_S * 1000), *order]
                     url = await self._grant(keys=keys, args=arguments)
                     if url:
                         return Grant(pool=pool, url=url.decode() if isinstance(url, bytes) else str(url), token=ticket)

@@ -5,6 +5,7 @@ import hmac
 from typing import Annotated
 
 from fastapi import Depends, Request
+
 from scratch3d.servicekit.errors import Unauthorized
 
 from ...jobs import Jobs

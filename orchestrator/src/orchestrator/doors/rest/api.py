@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
 from scratch3d.contracts.engines import PublicEngines
 from scratch3d.contracts.jobs import (
     FromImageRequest,
@@ -15,7 +17,6 @@ from scratch3d.contracts.jobs import (
     State,
 )
 from scratch3d.contracts.problems import Problem
-from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from .access import DoorDep, Owner
 from .protocol import accepted, status
@@ -59,7 +60,9 @@ async def generate(
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": FromImageRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
+                "application/json": {
+                    "schema": FromImageRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+                },
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -74,9 +77,7 @@ async def generate(
         }
     },
 )
-async def from_image(
-    request: Request, response: Response, door: DoorDep, owner: Owner, key: Key = None
-) -> JobAccepted:
+async def from_image(request: Request, response: Response, door: DoorDep, owner: Owner, key: Key = None) -> JobAccepted:
     """JSON with `image_paths`, or a form with `images` (repeated) and `views` (one per picture)."""
     submission = await read_submission(request, door.jobs.artifacts)
     try:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
+
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import OutputStatus, State
 from scratch3d.contracts.meshes import MeshFormat, OutputFile
@@ -87,13 +88,13 @@ _SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "defaul
 def _asset(job: Job) -> OutputFile:
     if job.asset is None:
         why = job.problem.detail if job.problem else "watch its status until it is completed"
-        raise NotFinished(f"the job is {job.state.value}: {why}", code=None if job.state is not State.FAILED else "failed")
+        raise NotFinished(
+            f"the job is {job.state.value}: {why}", code=None if job.state is not State.FAILED else "failed"
+        )
     return job.asset
 
 
-def _file(
-    request: Request, store: ArtifactStore, ref: ArtifactRef, name: str, *, inline: bool = False
-) -> Response:
+def _file(request: Request, store: ArtifactStore, ref: ArtifactRef, name: str, *, inline: bool = False) -> Response:
     etag = f'"{ref.sha256}"'
     headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable", **_SAFE}
     if etag in request.headers.get("if-none-match", ""):

@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
 from scratch3d.contracts.jobs import FromImageRequest
 from scratch3d.contracts.views import NAMED_VIEWS
 from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.errors import BadRequest, Unprocessable
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 
 MAX_FILES = 16
 #: First bytes → ending of the stored file; whether it really is a picture is found when its header is inspected.
@@ -67,16 +68,22 @@ async def _store_form(request: Request, artifacts: ArtifactStore, job_id: str) -
         if isinstance(error, HTTPException) and error.status_code == 413:
             raise
         raise BadRequest("the form cannot be read: send up to 16 pictures in `images`") from None
-    async with form:
-        files = [item for item in form.getlist("images") if isinstance(item, UploadFile)]
-        if not files:
-            raise Unprocessable("send at least one picture", field="images")
-        views = _views(form.getlist("views"), len(files))
-        body: dict[str, Any] = _options(form)
-        body["image_paths"] = [
-            {"path": await _store(file, artifacts, job_id, number), **({"view": view} if view else {})}
-            for number, (file, view) in enumerate(zip(files, views, strict=True))
-        ]
+    try:
+        return await _store_files(form, artifacts, job_id)
+    finally:
+        await form.close()
+
+
+async def _store_files(form: FormData, artifacts: ArtifactStore, job_id: str) -> dict[str, Any]:
+    files = [item for item in form.getlist("images") if isinstance(item, UploadFile)]
+    if not files:
+        raise Unprocessable("send at least one picture", field="images")
+    views = _views(form.getlist("views"), len(files))
+    body: dict[str, Any] = _options(form)
+    body["image_paths"] = [
+        {"path": await _store(file, artifacts, job_id, number), **({"view": view} if view else {})}
+        for number, (file, view) in enumerate(zip(files, views, strict=True))
+    ]
     return body
 
 

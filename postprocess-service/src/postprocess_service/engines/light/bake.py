@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import ndimage
+
 from scratch3d.geometry.mesh import U8, Array, Mesh, linear_to_srgb, to_u8
 from scratch3d.geometry.raster import rasterise
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
+
 from scratch3d.geometry.measure import closedness, components
 from scratch3d.geometry.mesh import Array, Mesh, face_normals
 
@@ -111,4 +112,4 @@ def resample(source: Mesh, points: Array) -> Array | None:
         return np.asarray(source.colours_linear[nearest])
     weight = 1.0 / np.maximum(distance, 1e-9) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
-    return np.einsum("nk,nkc->nc", weight, source.colours_linear[nearest]).astype(np.float32)
+    return np.asarray(np.einsum("nk,nkc->nc", weight, source.colours_linear[nearest]), np.float32)

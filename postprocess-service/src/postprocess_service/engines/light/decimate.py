@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import fast_simplification
 import numpy as np
+
 from scratch3d.geometry.measure import closedness
 from scratch3d.geometry.mesh import Mesh
 
@@ -39,7 +40,7 @@ def decimate(mesh: Mesh, target_faces: int) -> Decimated:
             break
     if best is None:
         return Decimated(mesh=mesh, warnings=("not decimated: every attempt would have opened the closed mesh",))
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if len(best.faces) > target_faces * (1 + TOLERANCE):
         warnings = (f"decimation stopped at {len(best.faces)} faces, {target_faces} were asked",)
     return Decimated(mesh=best.evolve(colours_linear=resample(mesh, best.vertices)), warnings=warnings)

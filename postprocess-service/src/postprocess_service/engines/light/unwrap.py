@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xatlas
+
 from scratch3d.geometry.mesh import F32, I32, I64, Mesh
 
 #: Faces per piece: below, seams add too many vertices; above, charting slows down.

@@ -7,6 +7,7 @@ from the outline it sees it. Points that no view sees take the colour of their n
 from collections.abc import Sequence
 
 import numpy as np
+
 from scratch3d.geometry.camera import basis, pixel_size_m, project
 from scratch3d.geometry.jit import kernel, parallel_kernel, prange
 from scratch3d.geometry.mesh import F32, F64, I32, I64, U8, Array, Mesh, srgb_to_linear, vertex_normals
@@ -35,7 +36,7 @@ def coloured(mesh: Mesh, sights: Sequence[Sight], distances_px: Sequence[F32]) -
         picture = padded(sight.colour_rgba, PADDING_PX)
         slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, size))
         _add_view(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, total, weight)
-    colours = total / np.maximum(weight, 1e-12)[:, None]
+    colours = (total / np.maximum(weight, np.float32(1e-12))[:, None]).astype(np.float32)
     _spread(colours, weight > 0, mesh.faces)
     return mesh.evolve(colours_linear=np.clip(colours, 0.0, 1.0), normals=normals)
 
@@ -71,7 +72,7 @@ def _add_view(
     picture: F32,
     distance: F32,
     top: F32,
-    slack: float,
+    slack: np.float32,
     total: F32,
     weight: F32,
 ) -> None:

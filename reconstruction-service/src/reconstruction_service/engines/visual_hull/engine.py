@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.views import Camera
 from scratch3d.servicekit.runner import Report

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import basis, pixel_size_m
 from scratch3d.geometry.jit import kernel, parallel_kernel, prange
@@ -47,7 +48,7 @@ def silhouettes(distances_px: Sequence[F32], cameras: Sequence[Camera]) -> Silho
 
 
 @kernel
-def _at(x: float, y: float, z: float, distances: F32, projections: F64) -> float:
+def _at(x: float, y: float, z: float, distances: F32, projections: F64) -> np.float32:
     height, width = distances.shape[1], distances.shape[2]
     least = np.float32(1e9)
     for v in range(len(distances)):

@@ -6,6 +6,7 @@ parabolas (Felzenszwalb & Huttenlocher 2012, "Distance Transforms of Sampled Fun
 """
 
 import numpy as np
+
 from scratch3d.geometry.jit import kernel
 from scratch3d.geometry.mesh import F32, F64, U8
 
@@ -21,7 +22,8 @@ def signed_distance_px(alpha: U8) -> F32:
     level[level == 0.0] = -1e-6
     squared = _band(level, BAND_PX)
     _envelope(squared)
-    return (np.sqrt(squared) * np.sign(level)).astype(np.float32)
+    signed: F32 = (np.sqrt(squared) * np.sign(level)).astype(np.float32)
+    return signed
 
 
 @kernel
