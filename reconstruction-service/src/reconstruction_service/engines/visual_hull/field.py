@@ -91,7 +91,7 @@ def _fill(blocks: I32, origin: F64, spacing: float, distances: F32, projections:
 
 def hull_mesh(seen: Silhouettes, resolution: int) -> Mesh | None:
     """The surface of the hull with `resolution` cells along its longest side, or None where nothing is inside."""
-    bounds = _bounds(seen)
+    bounds = bounds_of(seen)
     if bounds is None:
         return None
     low, high = bounds
@@ -110,7 +110,7 @@ def hull_mesh(seen: Silhouettes, resolution: int) -> Mesh | None:
     return extract(values, blocks, index, origin=origin, spacing_m=spacing)
 
 
-def _bounds(seen: Silhouettes) -> tuple[F64, F64] | None:
+def bounds_of(seen: Silhouettes) -> tuple[F64, F64] | None:
     """A box around the hull from a coarse look at all the space the cameras see."""
     reach = seen.half_width_m
     step = 2 * reach / COARSE
