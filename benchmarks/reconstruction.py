@@ -16,7 +16,7 @@ from reconstruction_service.engines.visual_hull.engine import VisualHull
 from reconstruction_service.engines.visual_hull.silhouette import signed_distance_px
 from scratch3d.geometry.mesh import Mesh
 
-PROMPT = "a red cube on a wooden cylinder"
+PROMPT = "a red sphere"
 
 
 def timed(call: Callable[[], object]) -> float:

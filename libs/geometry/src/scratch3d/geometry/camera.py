@@ -23,9 +23,11 @@ def project(points: Array, camera: Camera, size_px: int) -> F64:
 
     Pixel centres lie at half-integers: x = 0.5 is the middle of the first column.
     """
-    local = np.asarray(points, np.float64) @ basis(camera).T
     scale = size_px / (2.0 * camera.half_width_m)
-    return np.stack([size_px / 2 + local[:, 0] * scale, size_px / 2 - local[:, 1] * scale, local[:, 2]], axis=1)
+    axes = basis(camera) * np.array([[scale], [-scale], [1.0]])
+    screen = np.asarray(points, np.float64) @ axes.T
+    screen += (size_px / 2, size_px / 2, 0.0)
+    return screen
 
 
 def pixel_size_m(camera: Camera, size_px: int) -> float:

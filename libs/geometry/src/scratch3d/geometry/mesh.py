@@ -92,12 +92,30 @@ def face_normals(vertices: Array, faces: I32) -> F64:
 
 def vertex_normals(vertices: Array, faces: I32) -> F32:
     """(n, 3) unit normals, area-weighted mean of the faces around each vertex."""
-    normals = np.zeros((len(vertices), 3))
-    weighted = face_normals(vertices, faces)
-    for corner in range(3):
-        for axis in range(3):
-            normals[:, axis] += np.bincount(faces[:, corner], weighted[:, axis], minlength=len(vertices))
-    return unit(normals)
+    return _vertex_normals(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces))
+
+
+@kernel
+def _vertex_normals(vertices: F64, faces: I32) -> F32:
+    total = np.zeros((len(vertices), 3))
+    for f in range(len(faces)):
+        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
+        ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for k in range(3):
+            total[faces[f, k], 0] += x
+            total[faces[f, k], 1] += y
+            total[faces[f, k], 2] += z
+    out = np.empty((len(vertices), 3), np.float32)
+    for i in range(len(vertices)):
+        length = np.sqrt(total[i, 0] ** 2 + total[i, 1] ** 2 + total[i, 2] ** 2)
+        if length < 1e-20:
+            out[i, 0], out[i, 1], out[i, 2] = 0.0, 1.0, 0.0
+        else:
+            for k in range(3):
+                out[i, k] = total[i, k] / length
+    return out
 
 
 def unit(vectors: Array) -> F32:

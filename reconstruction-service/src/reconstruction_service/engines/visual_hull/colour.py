@@ -4,12 +4,14 @@ A view counts for a point when nothing of the hull stands before it (z-buffer), 
 from the outline it sees it. Points that no view sees take the colour of their neighbours.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from scratch3d.geometry.camera import basis, pixel_size_m, project
-from scratch3d.geometry.jit import kernel, parallel_kernel, prange
+from scratch3d.geometry.jit import kernel
 from scratch3d.geometry.mesh import F32, F64, I32, I64, U8, Array, Mesh, srgb_to_linear, vertex_normals
 from scratch3d.geometry.raster import rasterise
 
@@ -29,16 +31,22 @@ def coloured(mesh: Mesh, sights: Sequence[Sight], distances_px: Sequence[F32]) -
     """The mesh with linear vertex colours and normals."""
     normals = vertex_normals(mesh.vertices, mesh.faces)
     total, weight = np.zeros((len(mesh.vertices), 3), np.float32), np.zeros(len(mesh.vertices), np.float32)
-    for sight, distance in zip(sights, distances_px, strict=True):
-        size = distance.shape[0]
-        screen = project(mesh.vertices, sight.camera, size)
-        top = rasterise(screen, mesh.faces, size, size).height
-        picture = padded(sight.colour_rgba, PADDING_PX)
-        slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, size))
-        _add_view(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, total, weight)
+    # Views are drawn side by side (the kernels let go of the interpreter) and added in order, so sums stay the same.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        drawn = pool.map(lambda sight: _drawn(mesh, sight), sights)
+        for sight, distance, (screen, top, picture) in zip(sights, distances_px, drawn, strict=True):
+            slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, distance.shape[0]))
+            _add_view(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, total, weight)
     colours = (total / np.maximum(weight, np.float32(1e-12))[:, None]).astype(np.float32)
     _spread(colours, weight > 0, mesh.faces)
     return mesh.evolve(colours_linear=np.clip(colours, 0.0, 1.0), normals=normals)
+
+
+def _drawn(mesh: Mesh, sight: Sight) -> tuple[F64, F32, F32]:
+    """Vertices on the picture, the z-buffer, and the colours to take."""
+    size = sight.rgba.shape[0]
+    screen = project(mesh.vertices, sight.camera, size)
+    return screen, rasterise(screen, mesh.faces, size, size).height, padded(sight.colour_rgba, PADDING_PX)
 
 
 def padded(rgba: U8, reach: int) -> F32:
@@ -46,11 +54,11 @@ def padded(rgba: U8, reach: int) -> F32:
     return _pad(srgb_to_linear(np.arange(256) / 255.0)[rgba[..., :3]], rgba[..., 3] >= 254, reach)
 
 
-@parallel_kernel
+@kernel
 def _pad(colour: F32, opaque: Array, reach: int) -> F32:
     height, width = opaque.shape
     out = colour.copy()
-    for y in prange(height):
+    for y in range(height):
         for x in range(width):
             if opaque[y, x]:
                 continue
@@ -64,7 +72,7 @@ def _pad(colour: F32, opaque: Array, reach: int) -> F32:
     return out
 
 
-@parallel_kernel
+@kernel
 def _add_view(
     screen: F64,
     normals: F32,
@@ -77,7 +85,7 @@ def _add_view(
     weight: F32,
 ) -> None:
     height, width = distance.shape
-    for i in prange(len(screen)):
+    for i in range(len(screen)):
         facing = normals[i, 0] * back[0] + normals[i, 1] * back[1] + normals[i, 2] * back[2]
         x, y = screen[i, 0] - 0.5, screen[i, 1] - 0.5
         if facing <= 0.05 or x < 0 or y < 0 or x > width - 1.001 or y > height - 1.001:

@@ -48,22 +48,18 @@ def silhouettes(distances_px: Sequence[F32], cameras: Sequence[Camera]) -> Silho
 
 
 @kernel
-def _at(x: float, y: float, z: float, distances: F32, projections: F64) -> np.float32:
+def _seen_by(v: int, x: float, y: float, z: float, distances: F32, projections: F64) -> np.float32:
+    """Distance to one silhouette, bilinear."""
     height, width = distances.shape[1], distances.shape[2]
-    least = np.float32(1e9)
-    for v in range(len(distances)):
-        m = projections[v]
-        column = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
-        row = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
-        c = min(max(column, 0.0), width - 1.001)
-        r = min(max(row, 0.0), height - 1.001)
-        c0, r0 = int(c), int(r)
-        fc, fr = np.float32(c - c0), np.float32(r - r0)
-        d = distances[v]
-        top = d[r0, c0] + (d[r0, c0 + 1] - d[r0, c0]) * fc
-        bottom = d[r0 + 1, c0] + (d[r0 + 1, c0 + 1] - d[r0 + 1, c0]) * fc
-        least = min(least, top + (bottom - top) * fr)
-    return least
+    column = projections[v, 0, 0] * x + projections[v, 0, 1] * y + projections[v, 0, 2] * z + projections[v, 0, 3]
+    row = projections[v, 1, 0] * x + projections[v, 1, 1] * y + projections[v, 1, 2] * z + projections[v, 1, 3]
+    c = min(max(column, 0.0), width - 1.001)
+    r = min(max(row, 0.0), height - 1.001)
+    c0, r0 = int(c), int(r)
+    fc, fr = np.float32(c - c0), np.float32(r - r0)
+    top = distances[v, r0, c0] + (distances[v, r0, c0 + 1] - distances[v, r0, c0]) * fc
+    bottom = distances[v, r0 + 1, c0] + (distances[v, r0 + 1, c0 + 1] - distances[v, r0 + 1, c0]) * fc
+    return top + (bottom - top) * fr
 
 
 @parallel_kernel
@@ -71,21 +67,41 @@ def evaluate(points: F64, distances: F32, projections: F64) -> F32:
     """(n, 3) metres to (n,) signed distance: the smallest over all silhouettes, bilinear in each."""
     out = np.empty(len(points), np.float32)
     for i in prange(len(points)):
-        out[i] = _at(points[i, 0], points[i, 1], points[i, 2], distances, projections)
+        least = np.float32(1e9)
+        for v in range(len(distances)):
+            least = min(least, _seen_by(v, points[i, 0], points[i, 1], points[i, 2], distances, projections))
+        out[i] = least
     return out
 
 
 @parallel_kernel
-def _fill(blocks: I32, origin: F64, spacing: float, distances: F32, projections: F64) -> F32:
+def _fill(blocks: I32, origin: F64, spacing: float, distances: F32, projections: F64, slack: float) -> F32:
+    """(b, 9, 9, 9) field at the corners of each block's cells.
+
+    A silhouette that is farther away at the centre than the nearest one by twice the block's reach can be the smallest
+    at no point of the block, so only the others are asked.
+    """
     values = np.empty((len(blocks), BLOCK + 1, BLOCK + 1, BLOCK + 1), np.float32)
+    reach = BLOCK * spacing * np.sqrt(3.0) / 2 + slack
+    count = len(distances)
     for b in prange(len(blocks)):
+        x = origin[0] + spacing * (blocks[b, 0] + 0.5) * BLOCK
+        y = origin[1] + spacing * (blocks[b, 1] + 0.5) * BLOCK
+        z = origin[2] + spacing * (blocks[b, 2] + 0.5) * BLOCK
+        middle = np.empty(count, np.float32)
+        for v in range(count):
+            middle[v] = _seen_by(v, x, y, z, distances, projections)
+        asked = np.flatnonzero(middle <= middle.min() + 2 * reach)
         for i in range(BLOCK + 1):
             for j in range(BLOCK + 1):
                 for k in range(BLOCK + 1):
                     x = origin[0] + spacing * (blocks[b, 0] * BLOCK + i)
                     y = origin[1] + spacing * (blocks[b, 1] * BLOCK + j)
                     z = origin[2] + spacing * (blocks[b, 2] * BLOCK + k)
-                    values[b, i, j, k] = _at(x, y, z, distances, projections)
+                    least = np.float32(1e9)
+                    for v in asked:
+                        least = min(least, _seen_by(v, x, y, z, distances, projections))
+                    values[b, i, j, k] = least
     return values
 
 
@@ -100,7 +116,7 @@ def hull_mesh(seen: Silhouettes, resolution: int) -> Mesh | None:
     origin = low - spacing
     shape = np.ceil(((high - low) / spacing + 2) / BLOCK).astype(int)
     blocks = _near_surface(seen, origin, spacing, shape)
-    values = _fill(blocks, origin, spacing, seen.distances, seen.projections)
+    values = _fill(blocks, origin, spacing, seen.distances, seen.projections, SLACK_PX * float(seen.pixel_m.max()))
     crossed = (values > 0).any(axis=(1, 2, 3)) & (values <= 0).any(axis=(1, 2, 3))
     blocks, values = blocks[crossed], values[crossed]
     if not len(blocks):

@@ -1,0 +1,87 @@
+"""The service over HTTP, with its real child process."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from reconstruction_service.app import create_app
+from reconstruction_service.settings import Settings
+from scratch3d.contracts.meshes import ReconstructResult
+from scratch3d.contracts.progress import LINE, ProgressLine, ResultLine
+from scratch3d.contracts.views import View
+
+
+@pytest.fixture
+async def service(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Settings(data_dir=data_dir))
+    async with app.router.lifespan_context(app) as state:
+        for runner in state["service"].runners.values():
+            await runner.wait_ready(60)
+
+        async def with_state(scope, receive, send):  # type: ignore[no-untyped-def]
+            scope["state"] = dict(state)
+            await app(scope, receive, send)
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(with_state), base_url="http://service") as client:
+            yield client
+
+
+def body(views: list[View], **more: object) -> dict[str, object]:
+    return {"views": [v.model_dump(mode="json") for v in views], "resolution": 48, **more}
+
+
+async def test_plain_json_streamed_lines_and_the_seeds_spelling(
+    service: httpx.AsyncClient, sphere_views: list[View]
+) -> None:
+    plain = await service.post("/reconstruct/mesh", json=body(sphere_views))
+    assert plain.status_code == 200, plain.text
+    made = ReconstructResult.model_validate(plain.json())
+    assert made.mesh_path == "/" + made.mesh.key
+    streamed = await service.post(
+        "/reconstruct/mesh", json=body(sphere_views), headers={"Accept": "application/x-ndjson"}
+    )
+    lines = [LINE.validate_json(line) for line in streamed.content.splitlines()]
+    assert isinstance(lines[0], ProgressLine) and isinstance(lines[-1], ResultLine)
+    assert lines[-1].result["mesh"] == made.mesh.model_dump()
+    seed = await service.post(
+        "/reconstruct/mesh", json={"image_paths": [v.ref.public_path for v in sphere_views[:3]], "output_format": "glb"}
+    )
+    assert seed.status_code == 200, seed.text
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"views": []}, 422, "views"),
+        ({"resolution": 8}, 422, "resolution"),
+        ({"engine": "nope"}, 422, "engine"),
+        ({"surprise": 1}, 422, "surprise"),
+        ({"views": [], "image_paths": ["../../etc/passwd"]}, 422, "image_paths[0]"),
+        ({"views": [], "image_paths": ["inputs/none.png"]}, 422, "image_paths[0]"),
+    ],
+)
+async def test_bad_requests_name_the_field(
+    service: httpx.AsyncClient, sphere_views: list[View], change: dict[str, object], status: int, field: str
+) -> None:
+    reply = await service.post("/reconstruct/mesh", json={**body(sphere_views), **change})
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["errors"][0]["field"] == field
+
+
+async def test_views_whose_file_changed_are_refused(
+    service: httpx.AsyncClient, sphere_views: list[View], data_dir: Path
+) -> None:
+    (data_dir / sphere_views[0].ref.key).write_bytes(b"something else")
+    reply = await service.post("/reconstruct/mesh", json=body(sphere_views))
+    assert reply.status_code >= 400 and json.loads(reply.content)["code"] == "artifact_damaged"
+
+
+async def test_operations(service: httpx.AsyncClient) -> None:
+    assert (await service.get("/health")).json() == {"status": "ok"}
+    assert (await service.get("/ready")).json()["ready"] is True
+    assert (await service.get("/engines")).json()["engines"][0]["id"] == "visual-hull"
+    assert "scratch3d_engine_busy" in (await service.get("/metrics")).text
+    assert (await service.get("/nothing")).json()["code"] == "not_found"
