@@ -26,7 +26,7 @@ class InvalidGlb(InvalidMesh):
     """Not a GLB of the kind that travels between our services."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Material:
     """Metallic-roughness PBR values; without one, glTF's default is a metal that viewers show almost black."""
 

@@ -280,11 +280,11 @@ class Runner:
 
     def _read_stderr(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        for raw in process.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            if line:
-                self._stderr.append(line[:500])
-                log.info("engine_stderr", engine=self.name, line=line[:2000])
+        with process.stderr as stream:
+            for raw in stream:
+                if line := raw.decode(errors="replace").rstrip():
+                    self._stderr.append(line[:500])
+                    log.info("engine_stderr", engine=self.name, line=line[:2000])
 
 
 # -- the child -------------------------------------------------------------------------------------------------

@@ -20,8 +20,12 @@ def signed_distance_px(alpha: U8) -> F32:
     level = alpha.astype(np.float64) / 255.0 - 0.5
     # Exactly 0.5 would make an outline of no side; nothing is ever exactly there in 8 bits, but be safe.
     level[level == 0.0] = -1e-6
-    squared = _band(level, BAND_PX)
+    near = _band(level, BAND_PX)
+    # The envelope adds squares where distances add, so it falls short by up to the distance of what it starts from:
+    # it starts from the pixels that touch the outline, and in the band the measured value stands.
+    squared = np.where(near <= 1.0, near, _FAR)
     _envelope(squared)
+    squared = np.where(near <= BAND_PX**2, near, squared)
     signed: F32 = (np.sqrt(squared) * np.sign(level)).astype(np.float32)
     return signed
 
