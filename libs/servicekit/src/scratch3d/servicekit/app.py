@@ -184,7 +184,7 @@ async def _lines(
     said: tuple[float, str] | None = None
     silent_s = 0.0
     try:
-        while not work.done():
+        while not work.done() or said is None:
             if (runner.fraction, runner.phase) != said or silent_s >= HEARTBEAT_S:
                 said, silent_s = (runner.fraction, runner.phase), 0.0
                 yield _line(ProgressLine(fraction=said[0], phase=said[1]))

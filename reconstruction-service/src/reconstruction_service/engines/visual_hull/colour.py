@@ -7,13 +7,14 @@ from the outline it sees it. Points that no view sees take the colour of their n
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
 from scratch3d.geometry.camera import basis, pixel_size_m, project
 from scratch3d.geometry.jit import kernel
 from scratch3d.geometry.mesh import F32, F64, I32, I64, U8, Array, Mesh, srgb_to_linear, vertex_normals
-from scratch3d.geometry.raster import rasterise
+from scratch3d.geometry.raster import heights
 
 from ..base import Sight
 
@@ -33,7 +34,7 @@ def coloured(mesh: Mesh, sights: Sequence[Sight], distances_px: Sequence[F32]) -
     total, weight = np.zeros((len(mesh.vertices), 3), np.float32), np.zeros(len(mesh.vertices), np.float32)
     # Views are drawn side by side (the kernels let go of the interpreter) and added in order, so sums stay the same.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(lambda sight: _drawn(mesh, sight), sights)
+        drawn = pool.map(partial(_drawn, mesh), sights, distances_px)
         for sight, distance, (screen, top, picture) in zip(sights, distances_px, drawn, strict=True):
             slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, distance.shape[0]))
             _add_view(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, total, weight)
@@ -42,25 +43,25 @@ def coloured(mesh: Mesh, sights: Sequence[Sight], distances_px: Sequence[F32]) -
     return mesh.evolve(colours_linear=np.clip(colours, 0.0, 1.0), normals=normals)
 
 
-def _drawn(mesh: Mesh, sight: Sight) -> tuple[F64, F32, F32]:
+def _drawn(mesh: Mesh, sight: Sight, distance: F32) -> tuple[F64, F32, F32]:
     """Vertices on the picture, the z-buffer, and the colours to take."""
     size = sight.rgba.shape[0]
     screen = project(mesh.vertices, sight.camera, size)
-    return screen, rasterise(screen, mesh.faces, size, size).height, padded(sight.colour_rgba, PADDING_PX)
+    return screen, heights(screen, mesh.faces, size, size), padded(sight.colour_rgba, distance, PADDING_PX)
 
 
-def padded(rgba: U8, reach: int) -> F32:
+def padded(rgba: U8, distance: F32, reach: int) -> F32:
     """(h, w, 3) linear colour of the opaque pixels, carried outwards over the antialiased edge."""
-    return _pad(srgb_to_linear(np.arange(256) / 255.0)[rgba[..., :3]], rgba[..., 3] >= 254, reach)
+    return _pad(srgb_to_linear(np.arange(256) / 255.0)[rgba[..., :3]], rgba[..., 3] >= 254, distance, reach)
 
 
 @kernel
-def _pad(colour: F32, opaque: Array, reach: int) -> F32:
+def _pad(colour: F32, opaque: Array, distance: F32, reach: int) -> F32:
     height, width = opaque.shape
     out = colour.copy()
     for y in range(height):
         for x in range(width):
-            if opaque[y, x]:
+            if opaque[y, x] or distance[y, x] < -reach:
                 continue
             nearest = 1e9
             for v in range(max(0, y - reach), min(height, y + reach + 1)):

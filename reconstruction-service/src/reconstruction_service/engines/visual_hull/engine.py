@@ -1,6 +1,8 @@
 """Engine `visual-hull`: carve, extract, colour."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,8 @@ class VisualHull:
         """Deterministic; the seed has nothing to decide."""
         report(0.0, "silhouettes")
         warnings = _check(sights)
-        distances = [signed_distance_px(sight.rgba[..., 3]) for sight in sights]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            distances = list(pool.map(signed_distance_px, [sight.rgba[..., 3] for sight in sights]))
         report(0.3, "carving")
         mesh = hull_mesh(silhouettes(distances, [sight.camera for sight in sights]), resolution)
         if mesh is None:
