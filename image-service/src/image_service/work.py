@@ -39,7 +39,7 @@ class ImageWork:
     def run(self, request: Payload, report: Report) -> Payload:
         """`{"generate": ImagineRequest}` or `{"prepare": PrepareRequest}` to an ImagineResult."""
         started = perf_counter()
-        if "generate" in request:
+        if request.get("generate"):
             wish = ImagineRequest.model_validate(request["generate"])
             pictures = self.engine.generate(
                 wish.prompts, wanted_views(wish), size_px=wish.size_px, seed=wish.seed, report=report
