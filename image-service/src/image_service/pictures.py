@@ -77,7 +77,11 @@ def _cut_flat_background(rgb: Array, field: str) -> U8:
             field=field,
         )
     distance = np.linalg.norm(rgb.astype(float) - background, axis=2)
-    alpha = np.clip((distance - FLAT_TOLERANCE / 2) / (FLAT_TOLERANCE / 2), 0.0, 1.0)
+    # Half way to the object's own distance a pixel is half covered; the cap keeps pale parts of the object.
+    different = distance[distance > FLAT_TOLERANCE]
+    strong = float(np.median(different)) if different.size else 0.0
+    middle = np.clip(strong / 2, 0.75 * FLAT_TOLERANCE, 1.5 * FLAT_TOLERANCE)
+    alpha = np.clip((distance - middle) / middle + 0.5, 0.0, 1.0)
     if (alpha > 0.5).sum() < 16:
         raise NoObject("shows no object that stands out from the background", field=field)
     return to_u8(alpha)

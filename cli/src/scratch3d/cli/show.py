@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from scratch3d.client import Client
 from scratch3d.contracts.engines import EngineCard, PublicEngines
@@ -124,7 +124,7 @@ def status_line(status: JobStatus) -> None:
 
 def job_table(page: JobPage) -> None:
     """Some jobs, one a line."""
-    table = Table("job", "state", "%", "request", box=None)
+    table = Table(Column("job", no_wrap=True, min_width=36), "state", "%", "request", box=None)
     for job in page.jobs:
         asked = str(job.request.get("prompt") or f"{job.kind}")
         table.add_row(job.job_id, job.state.value, str(job.progress), asked[:60])

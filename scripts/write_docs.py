@@ -1,0 +1,88 @@
+"""Write the generated parts of docs/: the table of every setting, and the vocabulary."""
+
+from pathlib import Path
+
+from image_service.engines.procedural.vocabulary import MATERIALS, listed
+from image_service.settings import Settings as ImageSettings
+from orchestrator.settings import Settings as OrchestratorSettings
+from postprocess_service.settings import Settings as PostprocessSettings
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+from reconstruction_service.settings import Settings as ReconstructionSettings
+
+DOCS = Path(__file__).parents[1] / "docs"
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "API and worker": OrchestratorSettings,
+    "image-service": ImageSettings,
+    "reconstruction-service": ReconstructionSettings,
+    "postprocess-service": PostprocessSettings,
+}
+
+
+def configuration() -> str:
+    """docs/configuration.md."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every process reads its settings from environment variables; nothing else is read. Lists are JSON, as in",
+        '`RECONSTRUCTION_URLS=["http://gpu-4:8000","http://gpu-5:8000"]`. This page is written from the code by',
+        "`make docs`, and a test compares the two. What the container stack adds (ports, user id) is in",
+        "[containers.md](containers.md).",
+    ]
+    for name, settings in SETTINGS.items():
+        lines += ["", f"## {name}", "", "| variable | default | meaning |", "|---|---|---|"]
+        for field, described in settings.model_fields.items():
+            lines.append(f"| `{field.upper()}` | {_shown(described.default)} | {described.description} |")
+    lines += [
+        "",
+        "## Command line and client",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+        "| `SCRATCH3D_URL` | `http://127.0.0.1:8000` | where `scratch3d` finds the API |",
+        "| `SCRATCH3D_API_KEY` | unset | the key `scratch3d` sends |",
+        "| `DATA_DIR` | `volumes` | where `scratch3d up` and `demo` keep files |",
+        "| `REDIS_URL` | unset | set: `scratch3d up` uses this Redis instead of starting its own |",
+        "| `NUMBA_CACHE_DIR` | `DATA_DIR/cache/numba` under `scratch3d up` | where compiled kernels are kept |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def vocabulary() -> str:
+    """docs/vocabulary.md."""
+    words = listed()
+    lines = ["# What the procedural engine understands", "", "Written from the code by `make docs`.", ""]
+    lines += ["    scene    = phrase (relation phrase)*"]
+    lines += ["    phrase   = (size | colour | material)* thing (colour | material)*", ""]
+    lines += ["“On” stands on the next thing, “beside” on the ground left of everything named after it. Words that are"]
+    lines += ["not known are told in the job's warnings; a prompt without one known thing is refused.", ""]
+    for kind in ("things", "materials", "sizes", "relations"):
+        lines.append(f"**{kind.capitalize()}**: {', '.join(words[kind])}.\n")
+    lines.append("**Colours**: every CSS colour name, also in several words (“dark olive green”).\n")
+    lines += ["| material | metallic | roughness | colour when none is named |", "|---|---|---|---|"]
+    lines += [f"| {n} | {f.metallic:g} | {f.roughness:g} | `{f.colour}` |" for n, f in MATERIALS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def documents() -> dict[str, str]:
+    """File name → content."""
+    return {"configuration.md": configuration(), "vocabulary.md": vocabulary()}
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, SecretStr) or default in (None, ""):
+        return "unset"
+    if isinstance(default, tuple):
+        return "`[" + ",".join(f'"{item}"' for item in default) + "]`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def main() -> None:
+    """Write them."""
+    for name, content in documents().items():
+        (DOCS / name).write_text(content)
+
+
+if __name__ == "__main__":
+    main()
