@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+
 from scratch3d.up import redis_server
 
 
 @pytest.fixture(scope="session")
 def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of this test session."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -32,6 +34,7 @@ def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(redis_server_url: str) -> str:
+    """The same, emptied."""
     with redis.Redis.from_url(redis_server_url) as client:
         client.flushall()
     return redis_server_url

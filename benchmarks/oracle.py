@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
+
+from image_service.engines.base import Picture
+from image_service.engines.procedural.engine import Procedural
 from image_service.engines.procedural.grammar import parse
 from image_service.engines.procedural.scene import build
-from image_service.engines.procedural.engine import Procedural
 from image_service.engines.procedural.solids import SOLIDS
-from image_service.engines.base import Picture
 from reconstruction_service.engines.base import Sight
 from reconstruction_service.engines.visual_hull.engine import VisualHull
-from scipy import ndimage
 from scratch3d.contracts.images import WantedView
 from scratch3d.contracts.views import VIEW_SETS, Camera
 from scratch3d.geometry.camera import project
@@ -118,7 +119,9 @@ def lab_of(srgb: Array) -> Array:
     """(n, 3) uint8 sRGB to CIE L*a*b* under D65."""
     c = srgb.astype(float) / 255.0
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
     xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
     return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
@@ -136,11 +139,11 @@ def delta_e2000(one: Array, other: Array) -> Array:
     dh = (h2 - h1 + 180) % 360 - 180
     dh = np.where(c1 * c2 == 0, 0, dh)
     d_l, d_c, d_h = l2 - l1, c2 - c1, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(dh) / 2)
-    l, c = (l1 + l2) / 2, (c1 + c2) / 2
+    lightness, c = (l1 + l2) / 2, (c1 + c2) / 2
     h = np.where(c1 * c2 == 0, h1 + h2, h1 + dh / 2) % 360
     t = 1 - 0.17 * np.cos(np.radians(h - 30)) + 0.24 * np.cos(np.radians(2 * h))
     t += 0.32 * np.cos(np.radians(3 * h + 6)) - 0.20 * np.cos(np.radians(4 * h - 63))
-    s_l = 1 + 0.015 * (l - 50) ** 2 / np.sqrt(20 + (l - 50) ** 2)
+    s_l = 1 + 0.015 * (lightness - 50) ** 2 / np.sqrt(20 + (lightness - 50) ** 2)
     s_c, s_h = 1 + 0.045 * c, 1 + 0.015 * c * t
     turn = -2 * np.sqrt(c**7 / (c**7 + 25.0**7)) * np.sin(np.radians(60 * np.exp(-(((h - 275) / 25) ** 2))))
     l_, c_, h_ = d_l / s_l, d_c / s_c, d_h / s_h

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from machine import describe
 from oracle import pictures_of, sights_of
+
 from reconstruction_service.engines.visual_hull import field, reference
 from reconstruction_service.engines.visual_hull.colour import coloured
 from reconstruction_service.engines.visual_hull.engine import VisualHull

@@ -8,6 +8,7 @@ import numpy as np
 import xatlas
 from machine import describe
 from oracle import pictures_of, sights_of
+
 from postprocess_service.engines.light.bake import bake
 from postprocess_service.engines.light.clean import clean
 from postprocess_service.engines.light.decimate import decimate

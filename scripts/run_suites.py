@@ -23,7 +23,7 @@ SUITES = {
 CHECKS = {
     "ruff": [[str(BIN / "ruff"), "check", "."], [str(BIN / "ruff"), "format", "--check", "."]],
     "mypy": [[str(BIN / "mypy"), *SOURCES]],
-    "imports": [[str(BIN / "lint-imports"), "--no-timing"]],
+    "imports": [[str(BIN / "lint-imports"), "--no-logo"]],
     "sizes": [[sys.executable, "scripts/check_size.py"]],
 }
 
@@ -49,9 +49,7 @@ def check(name: str) -> Outcome:
     began = time.monotonic()
     codes = [subprocess.run(command).returncode for command in CHECKS[name]]
     failed = sum(code != 0 for code in codes)
-    return Outcome(
-        name=name, passed=len(codes) - failed, failed=failed, skipped=0, seconds=time.monotonic() - began
-    )
+    return Outcome(name=name, passed=len(codes) - failed, failed=failed, skipped=0, seconds=time.monotonic() - began)
 
 
 def suite(name: str) -> Outcome:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
 from image_service.engines.procedural.vocabulary import MATERIALS, listed
 from image_service.settings import Settings as ImageSettings
 from orchestrator.settings import Settings as OrchestratorSettings
 from postprocess_service.settings import Settings as PostprocessSettings
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings
 from reconstruction_service.settings import Settings as ReconstructionSettings
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from fastapi import FastAPI
+
 from image_service.app import create_app as image_app
 from image_service.settings import Settings as ImageSettings
 from orchestrator.app import create_app as orchestrator_app

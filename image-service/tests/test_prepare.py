@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from image_service.errors import ImageTooLarge, NoObject, UnreadableImage
 from image_service.pictures import Limits, load_rgba, open_header
 from image_service.prepare import FILL, prepare
 from image_service.settings import Settings
 from image_service.work import ImageWork
-from PIL import Image
 from scratch3d.contracts.images import ImagineResult, SourceImage
 from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.errors import Unprocessable

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from image_service.engines.procedural.engine import Procedural
 from image_service.engines.procedural.grammar import parse
 from image_service.engines.procedural.scene import build
@@ -55,7 +56,10 @@ def test_each_solid_is_closed_outward_standing_and_of_its_volume(name: str) -> N
         ("A DARK OLIVE GREEN ball!", [("sphere", "darkolivegreen", None, None)]),
         ("a red cube on a wooden cylinder", [("cube", "red", None, "on"), ("cylinder", None, "wood", None)]),
         ("cone next to a gold torus", [("cone", None, None, "beside"), ("torus", None, "gold", None)]),
-        ("an egg on top of a box and a pill", [("ellipsoid", None, None, "on"), ("box", None, None, "beside"), ("capsule", None, None, None)]),
+        (
+            "an egg on top of a box and a pill",
+            [("ellipsoid", None, None, "on"), ("box", None, None, "beside"), ("capsule", None, None, None)],
+        ),
         ("a cube, blue", [("cube", "blue", None, None)]),
         ("red cube blue sphere", [("cube", "red", None, None), ("sphere", "blue", None, None)]),
     ],
@@ -73,13 +77,18 @@ def test_unknown_words_and_counts_are_told() -> None:
 
 @pytest.mark.parametrize("prompt", ["a dragon", "red", "on beside", "…", "猫"])
 def test_prompt_without_a_thing_is_refused_with_the_vocabulary(prompt: str) -> None:
-    with pytest.raises(Unprocessable, match="torus.*docs/engines.md") as caught:
+    with pytest.raises(Unprocessable, match=r"torus.*docs/engines.md") as caught:
         parse(prompt)
     assert caught.value.problem_code == "unknown_prompt"
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from([w for kind in listed().values() for w in kind]), max_size=20).map(" ".join)))
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        st.lists(st.sampled_from([w for kind in listed().values() for w in kind]), max_size=20).map(" ".join),
+    )
+)
 def test_any_text_is_drawn_or_refused(prompt: str) -> None:
     try:
         items, _ = parse(prompt)
@@ -104,9 +113,7 @@ def test_things_stand_where_they_were_put() -> None:
 def test_views_show_the_scene_whole_with_true_alpha() -> None:
     wanted = [WantedView(name=n, azimuth_deg=a, elevation_deg=e) for n, a, e in VIEW_SETS["carve-8"]]
     told: list[float] = []
-    made = Procedural(None).generate(
-        ["a red cube"], wanted, size_px=128, seed=0, report=lambda f, _: told.append(f)
-    )
+    made = Procedural(None).generate(["a red cube"], wanted, size_px=128, seed=0, report=lambda f, _: told.append(f))
     assert told == sorted(told) and len(told) == 8
     assert len({p.camera.half_width_m for p in made.pictures}) == 1
     for picture in made.pictures:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from orchestrator.store import JobStore
 from orchestrator.store_memory import MemoryStore
 from orchestrator.store_redis import RedisStore

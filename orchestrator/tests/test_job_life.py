@@ -4,12 +4,14 @@ The same random life is led by the pure functions, and by both stores through th
 """
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
 from builders import new_job
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from orchestrator.domain import NEXT, ROAD, IllegalTransition, Job, StageResult, advanced, claimed, failed, requeued
 from orchestrator.errors import AlreadyFinal, LeaseLost
 from orchestrator.problems import CANCELLED
@@ -126,7 +128,7 @@ class StoreLife(RuleBasedStateMachine):
         if ends:
             assert history[-1] == ends[0]
         states = [State.QUEUED, *(event.state for event in history)]
-        for here, there in zip(states, states[1:], strict=False):
+        for here, there in pairwise(states):
             assert here == there or there in NEXT[here]
 
     def teardown(self) -> None:

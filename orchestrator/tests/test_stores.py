@@ -5,6 +5,7 @@ import time
 
 import pytest
 from builders import new_job
+
 from orchestrator.domain import STAGES, Job, StageResult
 from orchestrator.errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull
 from orchestrator.store import Idempotency, JobStore

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+
 from postprocess_service import export
 from postprocess_service.engines.base import Wish
 from postprocess_service.engines.light.bake import bake

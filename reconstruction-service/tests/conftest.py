@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from scratch3d.contracts.views import Camera, View, cameras_of
 from scratch3d.servicekit.artifacts import ArtifactStore
 

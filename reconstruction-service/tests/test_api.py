@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from reconstruction_service.app import create_app
 from reconstruction_service.settings import Settings
 from scratch3d.contracts.meshes import ReconstructResult

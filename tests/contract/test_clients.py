@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+
 from image_service.app import create_app
 from image_service.settings import Settings
 from orchestrator.clients import ServiceClient

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from scratch3d.contracts.artifacts import KEY_PATTERN
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,12 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
 
 
 def test_links_between_our_pages_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+    pages = [
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "benchmarks" / "README.md",
+    ]
     for page in pages:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not target.startswith(("http:", "https:", "mailto:")):
@@ -56,5 +62,14 @@ def test_every_compose_setting_is_a_setting() -> None:
 
 
 def test_no_key_can_leave_its_root() -> None:
-    for key in ("inputs/../x", "inputs/.hidden", "/inputs/x", "models/x", "inputs/", "inputs", "inputs/a//b", "inputs/a\n"):
+    for key in (
+        "inputs/../x",
+        "inputs/.hidden",
+        "/inputs/x",
+        "models/x",
+        "inputs/",
+        "inputs",
+        "inputs/a//b",
+        "inputs/a\n",
+    ):
         assert not re.fullmatch(KEY_PATTERN[1:-1], key), key

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from scratch3d.client import Client
 from scratch3d.contracts.jobs import JobStatus
 from scratch3d.up.supervisor import Supervisor, free_port, plan
@@ -39,7 +40,9 @@ class Mesh:
 class MeshThread:
     """Runs a supervisor in a thread of its own, so that tests can be plain functions."""
 
-    def __init__(self, data_dir: Path, *, leave_out: tuple[str, ...] = (), settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, leave_out: tuple[str, ...] = (), settings: dict[str, str] | None = None
+    ) -> None:
         port = free_port()
         page = Path(__file__).parents[2] / "ui" / "test_3d" / "public"
         parts = plan(data_dir, host="127.0.0.1", port=port, ui_dir=page, outside=settings or {}, redis_url=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+
 from conftest import Mesh, MeshThread, ended, until
 from scratch3d.client import Client
 from scratch3d.contracts.jobs import State
@@ -42,7 +43,10 @@ def held_in(mesh: Mesh, client: Client, state: State) -> tuple[str, psutil.Proce
 
 
 def test_ten_jobs_at_once_all_end_once(client: Client) -> None:
-    jobs = [client.generate(f"a {c} cube", quality_tier="fast").job_id for c in "red blue green gold gray teal pink tan navy lime".split()]
+    jobs = [
+        client.generate(f"a {c} cube", quality_tier="fast").job_id
+        for c in ["red", "blue", "green", "gold", "gray", "teal", "pink", "tan", "navy", "lime"]
+    ]
     for job_id in jobs:
         assert ended(client, job_id, 120).state is State.COMPLETED
         assert ends_of(client, job_id) == ["completed"]
@@ -124,6 +128,7 @@ def test_stopped_worker_hands_its_job_back_at_once(mesh: Mesh, client: Client) -
 
 def _so_far(mesh: Mesh, job_id: str) -> list[object]:
     import redis
+
     from orchestrator.store_redis import _read_event
 
     with redis.Redis.from_url(mesh.redis_url, decode_responses=True) as connection:

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import Mesh, ended, validate
 from PIL import Image
+
+from conftest import Mesh, ended, validate
 from scratch3d.client import ApiError, Client
 from scratch3d.contracts.jobs import State
 from scratch3d.contracts.views import NAMED_VIEWS, Camera
@@ -82,7 +83,11 @@ def _key(outputs: Any, role: str, mesh: Mesh) -> str:
 
 
 def test_the_seeds_own_curl_calls(http: httpx.Client) -> None:
-    reply = http.post("/3d/generate", content='{"prompt": "a red cube", "output_format": "glb"}', headers={"Content-Type": "application/json"})
+    reply = http.post(
+        "/3d/generate",
+        content='{"prompt": "a red cube", "output_format": "glb"}',
+        headers={"Content-Type": "application/json"},
+    )
     assert reply.status_code == 202 and set(reply.json()) == {"job_id", "status_url"}
     assert reply.headers["location"] == reply.json()["status_url"]
     with Client(str(http.base_url)) as client:
@@ -105,13 +110,17 @@ def pictures(directory: Path, *, transparent: bool = True) -> dict[str, Path]:
     from scratch3d.geometry.mesh import merged
 
     def box(low: tuple[float, ...], high: tuple[float, ...], colour: tuple[float, ...]) -> Body:
-        corners = np.array([[(low, high)[i >> 2][0], (low, high)[i >> 1 & 1][1], (low, high)[i & 1][2]] for i in range(8)])
+        corners = np.array(
+            [[(low, high)[i >> 2][0], (low, high)[i >> 1 & 1][1], (low, high)[i & 1][2]] for i in range(8)]
+        )
         quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
         faces = np.array([f for a, b, c, d in quads for f in ((a, b, c), (a, c, d))], np.int32)
         tint = np.tile(np.array(colour, np.float32), (8, 1))
         return Body(vertices=corners.astype(np.float32), faces=faces, colours_linear=tint)
 
-    body = merged([box((-0.4, -0.5, -0.2), (0.4, 0, 0.2), (0.8, 0.1, 0.1)), box((-0.4, 0, -0.2), (0, 0.5, 0.2), (0.1, 0.1, 0.8))])
+    body = merged(
+        [box((-0.4, -0.5, -0.2), (0.4, 0, 0.2), (0.8, 0.1, 0.1)), box((-0.4, 0, -0.2), (0, 0.5, 0.2), (0.1, 0.1, 0.8))]
+    )
     made = {}
     for name in ("front", "right", "back", "left"):
         azimuth, elevation = NAMED_VIEWS[name]
@@ -144,7 +153,11 @@ def test_four_named_views_as_paths(mesh: Mesh, client: Client, http: httpx.Clien
     for name, path in pictures(tmp_path).items():
         store.put(f"inputs/l-shape/{name}.png", path.read_bytes())
     spellings = ("l-shape/front.png", "inputs/l-shape/right.png", "/inputs/l-shape/back.png", "l-shape/left.png")
-    body = {"image_paths": [{"path": p, "view": v} for p, v in zip(spellings, ("front", "right", "back", "left"), strict=True)]}
+    body = {
+        "image_paths": [
+            {"path": p, "view": v} for p, v in zip(spellings, ("front", "right", "back", "left"), strict=True)
+        ]
+    }
     reply = http.post("/3d/from-image", json=body)
     assert reply.status_code == 202, reply.text
     check_l_shape(mesh, client, reply.json()["job_id"])
@@ -242,13 +255,20 @@ INVALID: list[tuple[str, Any, int, str]] = [
     ("/3d/from-image", {}, 422, "body"),
     ("/3d/from-image", {"image_paths": ["../../etc/passwd"]}, 422, "image_paths[0]"),
     ("/3d/from-image", {"image_paths": ["nothing.png", "none.png"]}, 422, "image_paths[0].view"),
-    ("/3d/from-image", {"image_paths": [{"path": "no.png", "view": v} for v in ("front", "right")]}, 422, "image_paths[0]"),
+    (
+        "/3d/from-image",
+        {"image_paths": [{"path": "no.png", "view": v} for v in ("front", "right")]},
+        422,
+        "image_paths[0]",
+    ),
     ("/3d/from-image", {"image_paths": [{"path": "x.png", "view": "inside"}]}, 422, "image_paths[0].view"),
     ("/3d/from-image", {"image_urls": ["https://example.org/a.png"]}, 422, "image_urls"),
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "status", "field"), INVALID, ids=[f"{p} {str(b)[:40]}" for p, b, _, _ in INVALID])
+@pytest.mark.parametrize(
+    ("path", "body", "status", "field"), INVALID, ids=[f"{p} {str(b)[:40]}" for p, b, _, _ in INVALID]
+)
 def test_bad_input_names_the_field(http: httpx.Client, path: str, body: Any, status: int, field: str) -> None:
     reply = http.post(path, json=body)
     assert reply.status_code == status, reply.text
@@ -256,12 +276,27 @@ def test_bad_input_names_the_field(http: httpx.Client, path: str, body: Any, sta
     assert field in [e["field"] for e in reply.json()["errors"]], reply.json()
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"prompt": NaN}', b"[]", b'"text"', b"[" * 5000, b'{"prompt": "\\ud800 cube"}', b'{"prompt":"a cube","seed":1e999}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe",
+        b'{"prompt": NaN}',
+        b"[]",
+        b'"text"',
+        b"[" * 5000,
+        b'{"prompt": "\\ud800 cube"}',
+        b'{"prompt":"a cube","seed":1e999}',
+    ],
+)
 def test_odd_bodies_get_a_4xx(http: httpx.Client, content: bytes) -> None:
     for path in ("/3d/generate", "/3d/from-image"):
         reply = http.post(path, content=content, headers={"Content-Type": "application/json"})
         assert 400 <= reply.status_code < 500, (path, content[:20], reply.text)
-    assert http.post("/3d/generate", content=b"x" * 300_000, headers={"Content-Type": "application/json"}).status_code == 413
+    assert (
+        http.post("/3d/generate", content=b"x" * 300_000, headers={"Content-Type": "application/json"}).status_code
+        == 413
+    )
 
 
 def test_uploads_that_are_no_pictures_are_refused_and_leave_nothing(mesh: Mesh, http: httpx.Client) -> None:

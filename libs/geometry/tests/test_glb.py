@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from scratch3d.geometry.glb import InvalidGlb, Material, Part, read_glb, read_mesh, write_glb
 from scratch3d.geometry.mesh import InvalidMesh, Mesh, vertex_normals
 

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from scratch3d.geometry.march import BLOCK, EDGES, case_table, extract
 from scratch3d.geometry.measure import closedness, components, volume_m3
 from scratch3d.geometry.mesh import Array, Mesh

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scratch3d.geometry.measure import area_m2, closedness, components, occupancy, volume_m3
 from scratch3d.geometry.mesh import Mesh, merged
 

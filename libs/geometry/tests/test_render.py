@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scratch3d.contracts.views import NAMED_VIEWS, Camera
 from scratch3d.geometry.camera import basis, project
 from scratch3d.geometry.mesh import Mesh, corner_normals, linear_to_srgb, split_creases, srgb_to_linear, vertex_normals
@@ -31,7 +32,10 @@ def test_alpha_covers_the_disc_to_a_thousandth() -> None:
     assert lit[..., 3].sum() / 255 * pixel**2 == pytest.approx(np.pi * 0.25, rel=1e-3)
 
 
-@pytest.mark.parametrize(("name", "axis", "sign"), [("front", 2, 1), ("right", 0, 1), ("back", 2, -1), ("left", 0, -1), ("top", 1, 1), ("bottom", 1, -1)])
+@pytest.mark.parametrize(
+    ("name", "axis", "sign"),
+    [("front", 2, 1), ("right", 0, 1), ("back", 2, -1), ("left", 0, -1), ("top", 1, 1), ("bottom", 1, -1)],
+)
 def test_named_cameras_stand_where_the_convention_says(name: str, axis: int, sign: int) -> None:
     azimuth, elevation = NAMED_VIEWS[name]
     back = basis(Camera(azimuth_deg=azimuth, elevation_deg=elevation))[2]

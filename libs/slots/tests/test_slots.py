@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
+
 from scratch3d.slots import Grant, MemorySlots, NoSlot, RedisSlots, Slots
 
 URLS = ("http://a", "http://b")

@@ -1,6 +1,7 @@
 """What every registered engine must do, whatever it is."""
 
 import pytest
+
 from reconstruction_service.engines import GROUP
 from reconstruction_service.settings import Settings
 from reconstruction_service.work import ReconstructWork
@@ -17,7 +18,7 @@ ENGINES = registry.names(GROUP)
 
 def test_there_are_engines_and_unknown_ones_are_named() -> None:
     assert "visual-hull" in ENGINES
-    with pytest.raises(UnknownEngine, match="known here: .*visual-hull"):
+    with pytest.raises(UnknownEngine, match=r"known here: .*visual-hull"):
         registry.load(GROUP, "no-such-engine")
 
 

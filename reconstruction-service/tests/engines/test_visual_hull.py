@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from reconstruction_service.engines.base import Sight
 from reconstruction_service.engines.visual_hull import field, reference
 from reconstruction_service.engines.visual_hull.engine import VisualHull

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from reconstruction_service.settings import Settings
 from scratch3d.contracts.views import View
 from scratch3d.servicekit.errors import Busy, ServiceError, Unavailable
@@ -68,7 +69,7 @@ async def test_each_sin_has_its_name(
 
 async def test_last_words_travel_in_the_error(data_dir: Path, sphere_views: list[View]) -> None:
     async with running("Exits", data_dir) as runner:
-        with pytest.raises(ServiceError, match="exit status 7.*last words"):
+        with pytest.raises(ServiceError, match=r"exit status 7.*last words"):
             await runner.run(request(sphere_views[:2]))
 
 

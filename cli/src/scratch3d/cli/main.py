@@ -63,7 +63,7 @@ def demo(
 def generate(
     prompt: str,
     output_format: Format = "glb",
-    quality: Quality = "standard",
+    quality: Quality = "auto",
     seed: Seed = None,
     faces: Faces = None,
     output: Output = None,
@@ -84,7 +84,7 @@ def from_image(
     pictures: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="one file per view")],
     views: Annotated[str, typer.Option(help="names of the views, as in front,right,back,left")] = "",
     output_format: Format = "glb",
-    quality: Quality = "standard",
+    quality: Quality = "auto",
     seed: Seed = None,
     faces: Faces = None,
     output: Output = None,
@@ -251,7 +251,7 @@ async def _demo(prompt: str, data_dir: Path, keep: bool, port: int) -> None:
 
 def _make(mesh: RunningMesh, prompt: str) -> JobStatus:
     with Client(mesh.url) as client:
-        job_id = client.generate(prompt).job_id
+        job_id = client.generate(prompt, quality_tier="auto").job_id
         done = show.follow(client, job_id, quiet=False)
     show.finished(done)
     return done

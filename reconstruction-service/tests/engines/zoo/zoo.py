@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from reconstruction_service.engines.base import Reconstruction, Sight
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.geometry.mesh import Mesh

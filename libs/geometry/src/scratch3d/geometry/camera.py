@@ -25,7 +25,7 @@ def project(points: Array, camera: Camera, size_px: int) -> F64:
     """
     scale = size_px / (2.0 * camera.half_width_m)
     axes = basis(camera) * np.array([[scale], [-scale], [1.0]])
-    screen = np.asarray(points, np.float64) @ axes.T
+    screen: F64 = np.asarray(points, np.float64) @ axes.T
     screen += (size_px / 2, size_px / 2, 0.0)
     return screen
 

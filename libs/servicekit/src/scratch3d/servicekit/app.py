@@ -1,7 +1,6 @@
 """The FastAPI application every process starts from, and the HTTP side of a stage call."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -202,8 +201,10 @@ async def _lines(
 async def _cancel(work: "asyncio.Task[Payload]") -> None:
     if not work.done():
         work.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ServiceError):
-            await work
+        await asyncio.wait([work])
+    # What it ended with was meant for a caller who has left.
+    if not work.cancelled():
+        work.exception()
 
 
 def _line(line: BaseModel) -> bytes:

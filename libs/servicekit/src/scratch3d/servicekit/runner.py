@@ -171,8 +171,12 @@ class Runner:
             await self._stop_work()
             raise DeadlineExceeded(f"engine {self.name} was stopped after {self.deadline_s:g} s") from None
         except asyncio.CancelledError:
-            # Whoever cancels waits for the engine to be free again, at most the grace time.
-            await asyncio.shield(self._stop_work())
+            # Whoever cancels waits for the engine to be free again, at most the grace time. Frameworks may cancel again
+            # and again while they wait; the lock must not be let go before the engine is free.
+            stopping = asyncio.create_task(self._stop_work())
+            while not stopping.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(stopping)
             raise
         except OSError:
             raise self._crash() from None

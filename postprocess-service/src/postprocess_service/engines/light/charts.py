@@ -9,6 +9,7 @@ cannot fold over itself locally, and its texels are stretched by at most 1 / cos
 from dataclasses import dataclass
 
 import numpy as np
+
 from scratch3d.geometry.jit import kernel
 from scratch3d.geometry.mesh import F64, I32, I64, Array, Mesh, face_normals
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xatlas
+
 from scratch3d.geometry.mesh import Mesh
 
 from .charts import cut, projected

@@ -6,6 +6,7 @@ farther from the surface than its half diagonal cannot contain any of it, so it 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def silhouettes(distances_px: Sequence[F32], cameras: Sequence[Camera]) -> Silho
 
 
 @kernel
-def _seen_by(v: int, x: float, y: float, z: float, distances: F32, projections: F64) -> np.float32:
+def _seen_by(v: int, x: float, y: float, z: float, distances: F32, projections: F64) -> Any:
     """Distance to one silhouette, bilinear."""
     height, width = distances.shape[1], distances.shape[2]
     column = projections[v, 0, 0] * x + projections[v, 0, 1] * y + projections[v, 0, 2] * z + projections[v, 0, 3]
@@ -99,8 +100,8 @@ def _fill(blocks: I32, origin: F64, spacing: float, distances: F32, projections:
                     y = origin[1] + spacing * (blocks[b, 1] * BLOCK + j)
                     z = origin[2] + spacing * (blocks[b, 2] * BLOCK + k)
                     least = np.float32(1e9)
-                    for v in asked:
-                        least = min(least, _seen_by(v, x, y, z, distances, projections))
+                    for near in asked:
+                        least = min(least, _seen_by(near, x, y, z, distances, projections))
                     values[b, i, j, k] = least
     return values
 

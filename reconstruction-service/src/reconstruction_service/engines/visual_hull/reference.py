@@ -4,6 +4,7 @@ Slow and obvious. Tests hold the fast path against it, and the benchmark measure
 """
 
 import numpy as np
+
 from scratch3d.geometry.march import BLOCK, extract
 from scratch3d.geometry.mesh import F32, F64, Mesh
 
