@@ -1,13 +1,14 @@
 """Where the time of a whole job goes: ten jobs one after the other through a running mesh, by stage.
 
-    scratch3d up &            # or any mesh
-    python benchmarks/stages.py [--url …] [--quality auto]
+scratch3d up &            # or any mesh
+python benchmarks/stages.py [--url …] [--quality auto]
 """
 
 import argparse
 from statistics import median
 
 from machine import describe
+
 from scratch3d.client import Client
 
 PROMPT = "a red cube on a wooden cylinder"

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, JsonValue
 
 from scratch3d.contracts.artifacts import ArtifactRef
-from scratch3d.contracts.jobs import FINAL_STATES, JobEvent, State
+from scratch3d.contracts.jobs import FINAL_STATES, PROGRESS_AT, JobEvent, State
 from scratch3d.contracts.meshes import OutputFile
 from scratch3d.contracts.problems import Problem
 from scratch3d.contracts.values import Value
@@ -21,14 +21,6 @@ from scratch3d.contracts.values import Value
 ROAD = (State.QUEUED, State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING, State.COMPLETED)
 NEXT = {here: frozenset({there, State.FAILED}) for here, there in pairwise(ROAD)}
 STAGES = ROAD[1:-1]
-#: Share of the progress bar at which each stage begins; measured on the CPU mesh, where post-processing is longest.
-PROGRESS_AT = {
-    State.QUEUED: 0,
-    State.GENERATING_IMAGES: 2,
-    State.RECONSTRUCTING_3D: 30,
-    State.POST_PROCESSING: 50,
-    State.COMPLETED: 100,
-}
 MESSAGES = {
     State.QUEUED: "Waiting for a worker",
     State.GENERATING_IMAGES: "Making views",

@@ -15,11 +15,11 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from scratch3d.contracts.jobs import JobEvent, State
+from scratch3d.contracts.jobs import PROGRESS_AT, JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
 
-from .domain import MESSAGES, PROGRESS_AT, Job, StageResult, advanced, event_of, failed, requeued
+from .domain import MESSAGES, Job, StageResult, advanced, event_of, failed, requeued
 from .errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull, StoreUnavailable
 from .live import LiveFeed
 from .problems import CANCELLED

@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from scratch3d.contracts.jobs import State
+from scratch3d.contracts.jobs import PROGRESS_AT, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.logging import bind, get_logger
 from scratch3d.servicekit.metrics import JOBS_FINISHED, STAGE_FAILURES, STAGE_SECONDS
 from scratch3d.slots import Grant, Slots
 
-from .domain import PROGRESS_AT, ROAD, Job, StageResult
+from .domain import ROAD, Job, StageResult
 from .errors import LeaseLost, StageFailed, StoreUnavailable
 from .pipeline import Holding, Progress, Step, run
 from .problems import attempts_exhausted, internal_error

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from scratch3d.client import Client
 from scratch3d.contracts.engines import EngineCard, PublicEngines
-from scratch3d.contracts.jobs import JobEvent, JobPage, JobStatus, State
+from scratch3d.contracts.jobs import PROGRESS_AT, JobEvent, JobPage, JobStatus, State
 from scratch3d.contracts.problems import Problem
 
 console = Console(stderr=True, highlight=False)
@@ -69,10 +69,6 @@ def follow(client: Client, job_id: str, *, quiet: bool) -> JobStatus:
     return client.status(job_id)
 
 
-#: The overall percentage at which each stage begins; the server's own scale.
-_BEGINS = {State.GENERATING_IMAGES: 2, State.RECONSTRUCTING_3D: 30, State.POST_PROCESSING: 50, State.COMPLETED: 100}
-
-
 def _draw(progress: Progress, bars: dict[State, TaskID], event: JobEvent) -> None:
     reached = {State.COMPLETED: len(STAGES), State.QUEUED: -1, State.FAILED: -2}.get(event.state)
     here = STAGES.index(event.state) if reached is None else reached
@@ -88,7 +84,7 @@ def _draw(progress: Progress, bars: dict[State, TaskID], event: JobEvent) -> Non
         elif number == here:
             progress.start_task(bars[stage])
             following = STAGES[number + 1] if number + 1 < len(STAGES) else State.COMPLETED
-            share = (event.progress - _BEGINS[stage]) / (_BEGINS[following] - _BEGINS[stage])
+            share = (event.progress - PROGRESS_AT[stage]) / (PROGRESS_AT[following] - PROGRESS_AT[stage])
             progress.update(bars[stage], completed=max(0.0, min(share, 1.0)) * 100, phase=event.phase or "")
 
 

