@@ -30,6 +30,12 @@ GRID = 128
 SILHOUETTE_PX = 4096
 #: Pixels from the outline that do not count as interior.
 INTERIOR_PX = 3
+SCENES = (
+    "a red cube on a wooden cylinder",
+    "a green cone beside a red pyramid",
+    "a small blue sphere on a big stone box",
+    "a rubber ring on a ceramic cube and a glass cone",
+)
 COLOURS = ("red", "gold", "teal", "royal blue", "orchid", "olive")
 
 
@@ -61,13 +67,13 @@ def sights_of(pictures: Sequence[Picture]) -> list[Sight]:
     ]
 
 
-def measure(name: str, prompt: str, view_set: str, resolution: int) -> Row:
-    """Carve one solid and judge it."""
+def measure(name: str, prompt: str, view_set: str, resolution: int, *, grid: int = GRID) -> Row:
+    """Carve one scene and judge it on a grid of so many cells."""
     truth, pictures = pictures_of(prompt, view_set)
     carved = VisualHull(None).reconstruct(sights_of(pictures), resolution=resolution, seed=0, report=lambda *_: None)
     low, high = truth.bounds
     low, high = low - 0.05, high + 0.05
-    spacing = float((high - low).max()) / GRID
+    spacing = float((high - low).max()) / grid
     shape = tuple(int(n) for n in np.ceil((high - low) / spacing))
     solid = occupancy(truth, low, spacing, shape)
     exact = exact_hull(truth, [p.camera for p in pictures], low, spacing, shape)
@@ -150,11 +156,32 @@ def delta_e2000(one: Array, other: Array) -> Array:
     return np.sqrt(np.maximum(l_**2 + c_**2 + h_**2 + turn * c_ * h_, 0))
 
 
-def table(view_set: str, resolution: int) -> list[Row]:
-    """All twelve solids."""
-    return [
+def rows_of(view_set: str, resolution: int) -> tuple[list[Row], list[Row]]:
+    """All twelve solids, and some scenes of several colours."""
+    solids = [
         measure(name, f"a {COLOURS[i % len(COLOURS)]} {name}", view_set, resolution) for i, name in enumerate(SOLIDS)
     ]
+    return solids, [measure(prompt, prompt, view_set, resolution) for prompt in SCENES]
+
+
+def line(r: Row) -> str:
+    """One row of the table."""
+    figures = (r.hull_iou, r.truth_iou, r.exact_truth_iou, r.silhouette_iou, r.silhouette_worst)
+    return f"{r.name:<50}" + "".join(f"{x:>12.4f}" for x in figures) + f"{r.watertight!s:>12}{r.delta_e:>12.2f}"
+
+
+def mean(rows: Sequence[Row]) -> Row:
+    """The mean of some rows; worst view and closedness are over all."""
+    return Row(
+        name="mean",
+        hull_iou=float(np.mean([r.hull_iou for r in rows])),
+        truth_iou=float(np.mean([r.truth_iou for r in rows])),
+        exact_truth_iou=float(np.mean([r.exact_truth_iou for r in rows])),
+        silhouette_iou=float(np.mean([r.silhouette_iou for r in rows])),
+        silhouette_worst=min(r.silhouette_worst for r in rows),
+        watertight=all(r.watertight for r in rows),
+        delta_e=float(np.mean([r.delta_e for r in rows])),
+    )
 
 
 def main() -> None:
@@ -165,17 +192,9 @@ def main() -> None:
     for view_set in ("carve-8", "carve-4"):
         print(f"\n{view_set}, {arguments.resolution} cells, raw mesh")
         head = ("hull IoU", "truth IoU", "exact/truth", "silhouette", "worst view", "closed", "ΔE2000")
-        print(f"{'solid':<12}" + "".join(f"{h:>12}" for h in head))
-        rows = table(view_set, arguments.resolution)
-        for r in rows:
-            figures = (r.hull_iou, r.truth_iou, r.exact_truth_iou, r.silhouette_iou, r.silhouette_worst)
-            print(f"{r.name:<12}" + "".join(f"{x:>12.4f}" for x in figures) + f"{r.watertight!s:>12}{r.delta_e:>12.2f}")
-        print(
-            f"{'mean':<12}{np.mean([r.hull_iou for r in rows]):>12.4f}{np.mean([r.truth_iou for r in rows]):>12.4f}"
-            f"{np.mean([r.exact_truth_iou for r in rows]):>12.4f}{np.mean([r.silhouette_iou for r in rows]):>12.4f}"
-            f"{min(r.silhouette_worst for r in rows):>12.4f}{all(r.watertight for r in rows)!s:>12}"
-            f"{np.mean([r.delta_e for r in rows]):>12.2f}"
-        )
+        print(f"{'solid or scene':<50}" + "".join(f"{h:>12}" for h in head))
+        for rows in rows_of(view_set, arguments.resolution):
+            print("\n".join(line(r) for r in (*rows, mean(rows))))
 
 
 if __name__ == "__main__":
