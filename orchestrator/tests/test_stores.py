@@ -150,6 +150,25 @@ async def test_cancel_in_every_state(store: JobStore, stages: int) -> None:
             await store.advance(held, result(held.state))
 
 
+async def test_a_waiting_job_is_left_alone_until_it_is_resumed(store: JobStore) -> None:
+    job = await store.submit(new_job(), max_queued=10)
+    held = await claim(store, lease_s=0.2)
+    waits = await store.wait(held, "review")
+    assert waits.waiting_for == "review" and waits.state is State.GENERATING_IMAGES
+    await asyncio.sleep(0.3)
+    assert await store.reap() == () and await store.claim("t", lease_s=1, wait_s=0.2) is None
+    with pytest.raises(LeaseLost):
+        await store.advance(held, result(State.GENERATING_IMAGES))
+    await store.resume(job.id)
+    with pytest.raises(Conflict):
+        await store.resume(job.id)
+    again = await claim(store)
+    assert (again.id, again.attempt, again.waiting_for) == (job.id, 2, None)
+    await store.wait(again, "review")
+    assert (await store.cancel(job.id)).state is State.FAILED
+    assert [e.type for e in await store.events(job.id)][2:] == ["waiting", "resumed", "claimed", "waiting", "failed"]
+
+
 async def test_failure_names_stage_and_job(store: JobStore) -> None:
     job = await store.submit(new_job(), max_queued=10)
     await store.fail(await claim(store), PROBLEM)

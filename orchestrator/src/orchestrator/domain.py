@@ -167,6 +167,25 @@ def requeued(job: Job) -> Job:
     return job.evolve(token="", phase=None, message="Taken back; waiting for a worker")
 
 
+def waiting(job: Job, reason: str) -> Job:
+    """A person is asked: nobody holds the job, no stage clock runs, and it is not in the queue."""
+    if job.is_final or not job.token:
+        raise IllegalTransition(f"a job that is {job.state} and not held cannot wait")
+    return job.evolve(token="", waiting_for=reason, phase=None, message=f"Waiting for {reason}")
+
+
+def resumed(job: Job) -> Job:
+    """The person has answered; the job goes on where it stands when the next worker takes it up."""
+    if job.is_final or not job.waiting_for:
+        raise IllegalTransition(f"a job that is {job.state} does not wait for anybody")
+    return job.evolve(waiting_for=None, message="Waiting for a worker")
+
+
+def left_out(job: Job, stage: State) -> bool:
+    """The stage lies behind `until`: it is walked through without running."""
+    return job.until is not None and ROAD.index(stage) > ROAD.index(job.until)
+
+
 def event_of(job: Job, kind: str) -> JobEvent:
     """The history entry of the job's last change; the store gives it its id and time."""
     return JobEvent.model_validate(
@@ -193,7 +212,8 @@ def _outputs(results: dict[State, StageResult]) -> tuple[OutputFile, ...]:
     images = results[State.GENERATING_IMAGES].value
     for view in _list(images.get("views")):
         ref = ArtifactRef.model_validate(view["ref"])
-        outputs.append(OutputFile(name=f"views/{ref.name}", role="view", format="png", ref=ref))
+        # A job that ends with its views has the first of them as its asset.
+        outputs.append(OutputFile(name=f"views/{ref.name}", role="view", format="png", ref=ref, primary=not outputs))
     if images.get("scene"):
         scene = ArtifactRef.model_validate(images["scene"])
         outputs.append(OutputFile(name="scene.glb", role="scene", format="glb", ref=scene))

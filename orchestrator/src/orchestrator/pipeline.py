@@ -20,7 +20,7 @@ from scratch3d.servicekit.errors import ServiceError
 from scratch3d.slots import Grant, NoSlot, Slots
 
 from .admission import sources_of
-from .domain import STAGES, Job, StageResult
+from .domain import STAGES, Job, StageResult, left_out
 from .engines import Pool
 from .errors import StageFailed
 from .store import JobStore
@@ -36,6 +36,9 @@ RETRIES = 2
 WAITABLE = frozenset({"busy", "service_unreachable", "unavailable"})
 PAUSE_S = 0.5
 
+#: What a stage behind `until` leaves: nothing.
+NOT_RUN = StageResult(engine="", engine_version="", inputs_sha256="", started_at=0.0, duration_s=0.0, skipped=True)
+
 _MAGIC = {"model/gltf-binary": b"glTF", "image/png": b"\x89PNG", "image/webp": b"RIFF"}
 
 
@@ -50,8 +53,13 @@ async def run(job: Job, steps: Mapping[State, Step], store: JobStore, progress: 
     """Walk one claimed job down the road from where it stands; any StageFailed is the worker's to record."""
     for stage in job.remaining():
         kept = job.results.get(stage)
-        result = kept.model_copy(update={"skipped": True}) if kept else None
-        job = await store.advance(job, result or await steps[stage].call(job, progress, holding))
+        if kept:
+            result = kept.model_copy(update={"skipped": True})
+        elif left_out(job, stage):
+            result = NOT_RUN
+        else:
+            result = await steps[stage].call(job, progress, holding)
+        job = await store.advance(job, result)
     return job
 
 

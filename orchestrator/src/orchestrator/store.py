@@ -75,6 +75,12 @@ class JobStore(Protocol):
     async def release(self, job: Job) -> None:
         """Hand a job we hold back to the front of the queue; LeaseLost as above."""
 
+    async def wait(self, job: Job, reason: str) -> Job:
+        """Let go of a job we hold until somebody answers: lease dropped, not queued; LeaseLost as above."""
+
+    async def resume(self, job_id: str) -> Job:
+        """Queue a waiting job again; JobNotFound, or Conflict when it does not wait."""
+
     async def cancel(self, job_id: str) -> Job:
         """End a job whoever holds it; JobNotFound, or AlreadyFinal."""
 

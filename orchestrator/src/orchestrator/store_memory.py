@@ -10,7 +10,7 @@ from scratch3d.contracts.jobs import JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
 
-from .domain import Job, StageResult, advanced, claimed, event_of, failed, requeued
+from .domain import Job, StageResult, advanced, claimed, event_of, failed, requeued, resumed, waiting
 from .errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull
 from .problems import CANCELLED
 from .store import Idempotency, Page, Watch
@@ -86,6 +86,22 @@ class MemoryStore:
     async def release(self, job: Job) -> None:
         """See JobStore."""
         await self._requeue(self._held(job))
+
+    async def wait(self, job: Job, reason: str) -> Job:
+        """See JobStore."""
+        self._leases.pop(job.id, None)
+        return self._keep(waiting(self._held(job), reason), "waiting")
+
+    async def resume(self, job_id: str) -> Job:
+        """See JobStore."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise JobNotFound()
+        if not job.waiting_for or job.is_final:
+            raise Conflict("the job does not wait for anybody")
+        following = self._keep(resumed(job), "resumed")
+        await self._push(job_id, front=False)
+        return following
 
     async def cancel(self, job_id: str) -> Job:
         """See JobStore."""

@@ -19,7 +19,7 @@ from scratch3d.contracts.jobs import PROGRESS_AT, JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
 
-from .domain import MESSAGES, Job, StageResult, advanced, event_of, failed, requeued
+from .domain import MESSAGES, Job, StageResult, advanced, event_of, failed, requeued, resumed, waiting
 from .errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull, StoreUnavailable
 from .live import LiveFeed
 from .problems import CANCELLED
@@ -104,6 +104,20 @@ class RedisStore:
     async def release(self, job: Job) -> None:
         """See JobStore."""
         await self._write(job, requeued(job), "requeued", lease="requeue")
+
+    async def wait(self, job: Job, reason: str) -> Job:
+        """See JobStore."""
+        return await self._write(job, waiting(job, reason), "waiting", lease="drop")
+
+    async def resume(self, job_id: str) -> Job:
+        """See JobStore."""
+        job = await self._existing(job_id)
+        if not job.waiting_for or job.is_final:
+            raise Conflict("the job does not wait for anybody")
+        try:
+            return await self._write(job, resumed(job), "resumed", lease="queue", whoever=True)
+        except LeaseLost:
+            raise Conflict("the job was resumed or cancelled by somebody else") from None
 
     async def cancel(self, job_id: str) -> Job:
         """See JobStore."""

@@ -1,11 +1,11 @@
--- One guarded change of a job: advance, finish, cancel, hand back. Compare-and-set on (state, version, token).
+-- One guarded change of a job: advance, finish, cancel, hand back, wait, resume. Compare-and-set on (state, version, token).
 --
 -- KEYS[1] job:{id}   hash  the job
 -- KEYS[2] 3d:leases  zset  job id → end of the lease, ms
 -- KEYS[3] 3d:claims  hash  token → job id
 -- KEYS[4] 3d:queue   list  job ids ready for a worker
 -- ARGV[1] id   ARGV[2] expected state   ARGV[3] expected version   ARGV[4] expected token ('*': whoever holds it)
--- ARGV[5] what becomes of the lease: 'keep' | 'drop' | 'requeue'
+-- ARGV[5] what becomes of the lease: 'keep' | 'drop' | 'requeue' (to the front) | 'queue' (to the end)
 -- ARGV[6] event   ARGV[7…] field, value, … (with the new version and the id of this write)
 -- Returns 'ok' or 'lost'.
 local state, version, token, progress, write =
@@ -24,5 +24,6 @@ if ARGV[5] ~= 'keep' then
   redis.call('LREM', KEYS[4], 0, ARGV[1])
 end
 if ARGV[5] == 'requeue' then redis.call('LPUSH', KEYS[4], ARGV[1]) end
+if ARGV[5] == 'queue' then redis.call('RPUSH', KEYS[4], ARGV[1]) end
 tell(ARGV[1], ARGV[6])
 return 'ok'

@@ -180,7 +180,9 @@ class JobEvent(Value):
     """One entry of a job's history, and the body of one server-sent event."""
 
     id: str
-    type: Literal["submitted", "claimed", "progress", "stage", "skipped", "requeued", "completed", "failed"]
+    type: Literal[
+        "submitted", "claimed", "progress", "stage", "skipped", "requeued", "waiting", "resumed", "completed", "failed"
+    ]
     job_id: str
     state: State
     progress: int

@@ -64,7 +64,10 @@ def validation_problem(errors: Any) -> Problem:
     """Pydantic's list of errors as one problem that names each field; what was sent is never echoed."""
     unreadable = any(e["type"] == "json_invalid" for e in errors)
     found = tuple(
-        FieldError(field=_field_name(e["loc"]), message=str(e["msg"]).removeprefix("Value error, ")) for e in errors
+        FieldError(
+            field="body" if unreadable else _field_name(e["loc"]), message=str(e["msg"]).removeprefix("Value error, ")
+        )
+        for e in errors
     )
     unique = tuple(dict.fromkeys(found))
     return Problem(

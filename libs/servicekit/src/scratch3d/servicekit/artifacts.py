@@ -1,5 +1,6 @@
 """Files by key. `inputs/…`, `outputs/…` and `cache/…` map to directories of this process; paths never leave it."""
 
+import contextlib
 import hashlib
 import mimetypes
 import os
@@ -81,7 +82,8 @@ class ArtifactStore:
             temporary.replace(target)
             _sync_directory(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise StorageFailed(f"could not write {key}: {error.strerror}") from error
         return _ref(key, content)
 
