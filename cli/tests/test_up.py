@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from scratch3d.cli import doctor
 from scratch3d.up import redis_server
+from scratch3d.up.mesh import _alone, running
 from scratch3d.up.supervisor import Part, StartFailed, Supervisor, free_port, plan
 
 
@@ -74,3 +76,15 @@ def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = {f.what: f for f in doctor.examine("http://127.0.0.1:9", tmp_path / "file" / "below")}
     assert not found["data"].ok
+
+
+async def test_two_meshes_never_share_a_data_directory_or_a_port(tmp_path: Path) -> None:
+    with _alone(tmp_path), pytest.raises(StartFailed, match="another mesh uses"):
+        async with running(tmp_path, host="127.0.0.1", port=free_port(), say=print):
+            pass
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(StartFailed, match="is taken"):
+            async with running(tmp_path, host="127.0.0.1", port=taken.getsockname()[1], say=print):
+                pass

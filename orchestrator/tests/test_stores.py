@@ -89,7 +89,7 @@ async def test_zombies_write_nothing(store: JobStore) -> None:
     await asyncio.sleep(0.3)
     assert await store.reap() == (zombie.id,)
     heir = await claim(store)
-    assert (heir.id, heir.attempt, heir.state) == (zombie.id, 2, State.GENERATING_IMAGES)
+    assert (heir.id, heir.attempt, heir.losses) == (zombie.id, 2, 1) and heir.state is State.GENERATING_IMAGES
     for write in (
         store.advance(zombie, result(State.GENERATING_IMAGES)),
         store.fail(zombie, PROBLEM),
@@ -107,7 +107,7 @@ async def test_taken_back_job_goes_on_where_it_stood_and_first(store: JobStore) 
     held = await store.advance(await claim(store), result(State.GENERATING_IMAGES))
     await store.release(held)
     heir = await claim(store)
-    assert heir.id == held.id and heir.state is State.RECONSTRUCTING_3D
+    assert heir.id == held.id and heir.state is State.RECONSTRUCTING_3D and heir.losses == 0
     assert State.GENERATING_IMAGES in heir.results
     assert (await claim(store)).id == later.id
 

@@ -58,6 +58,8 @@ async def test_plain_json_streamed_lines_and_the_seeds_spelling(
         ({"views": []}, 422, "views"),
         ({"resolution": 8}, 422, "resolution"),
         ({"engine": "nope"}, 422, "engine"),
+        ({"engine": "wave:open"}, 422, "engine"),
+        ({"engine": "a:b:c"}, 422, "engine"),
         ({"surprise": 1}, 422, "surprise"),
         ({"views": [], "image_paths": ["../../etc/passwd"]}, 422, "image_paths[0]"),
         ({"views": [], "image_paths": ["inputs/none.png"]}, 422, "image_paths[0]"),

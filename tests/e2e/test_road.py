@@ -176,6 +176,26 @@ def test_four_named_views_as_uploads(mesh: Mesh, client: Client, tmp_path: Path,
     assert caught.value.problem.code == "job_not_found"
 
 
+def test_the_same_upload_under_the_same_key_is_the_same_job(client: Client, tmp_path: Path) -> None:
+    files = pictures(tmp_path)
+    jobs = {
+        client.from_image(list(files.values()), views=list(files), idempotency_key="upload-1").job_id for _ in range(2)
+    }
+    assert len(jobs) == 1
+    with pytest.raises(ApiError) as caught:
+        client.from_image(list(files.values())[:2], views=list(files)[:2], idempotency_key="upload-1")
+    assert caught.value.problem.code == "idempotency_key_reused"
+    (job_id,) = jobs
+    with httpx.Client(base_url=client._http.base_url) as other:
+        paths = [{"path": f"{job_id}/upload-{n}.png", "view": v} for n, v in ((1, "front"), (2, "right"))]
+        reply = other.post("/3d/from-image", json={"image_paths": paths})
+    assert reply.status_code == 422 and "another job" in reply.text
+    done = ended(client, job_id)
+    assert done.state is State.COMPLETED
+    recipe = next(o for o in done.outputs if o.role == "recipe")
+    assert job_id not in client.download(job_id, tmp_path / "recipe.json", artifact=recipe.name).read_text()
+
+
 @pytest.mark.parametrize("form", ["obj", "stl", "ply"])
 def test_other_formats_are_read_by_trimesh(client: Client, tmp_path: Path, form: str) -> None:
     import trimesh

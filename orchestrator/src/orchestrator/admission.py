@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import uuid
 
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.images import InspectRequest, SourceImage
@@ -48,7 +49,7 @@ async def plan_generate(request: GenerateRequest, engines: Engines) -> Plan:
     )
 
 
-async def plan_from_image(request: FromImageRequest, engines: Engines) -> Plan:
+async def plan_from_image(request: FromImageRequest, engines: Engines, *, job_id: str) -> Plan:
     """The steps of given pictures, whose headers are looked at; Unprocessable or NotAvailable naming the field."""
     if request.image_urls:
         raise NotAvailable("pictures from the web are not fetched here: upload them", field="image_urls")
@@ -56,7 +57,7 @@ async def plan_from_image(request: FromImageRequest, engines: Engines) -> Plan:
         raise NotAvailable("there is no choice of background removal here", field="matting_engine")
     if request.views is not None:
         raise NotAvailable("the number of views is the number of pictures", field="views")
-    sources = sources_of(request)
+    sources = sources_of(request, job_id=job_id)
     for number, source in enumerate(sources):
         if source.view is None and source.azimuth_deg is None:
             raise NotAvailable(
@@ -75,9 +76,9 @@ async def plan_from_image(request: FromImageRequest, engines: Engines) -> Plan:
     return await _plan(request, engines, resolution=resolution, image_engine="", reconstruction=reconstruction)
 
 
-def sources_of(request: FromImageRequest) -> tuple[SourceImage, ...]:
-    """The pictures of a request as keys."""
-    return tuple(_source(item, number) for number, item in enumerate(request.image_paths))
+def sources_of(request: FromImageRequest, *, job_id: str) -> tuple[SourceImage, ...]:
+    """The pictures of a request as keys; another job's files are nobody else's."""
+    return tuple(_source(item, number, job_id) for number, item in enumerate(request.image_paths))
 
 
 async def _plan(
@@ -128,16 +129,25 @@ def _check_vocabulary(prompt: str, card: EngineCard) -> None:
     )
 
 
-def _source(item: ImagePath | ImageUrl | str, number: int) -> SourceImage:
+def _source(item: ImagePath | ImageUrl | str, number: int, job_id: str) -> SourceImage:
     if isinstance(item, ImageUrl):
         raise NotAvailable("pictures from the web are not fetched here: upload them", field="image_urls")
     path = item if isinstance(item, str) else item.path
     key = key_from_path(path, field=f"image_paths[{number}]")
     if not key.startswith("inputs/"):
         raise Unprocessable("must lie under inputs/", code="invalid_path", field=f"image_paths[{number}]")
+    if _is_job_id(folder := key.split("/")[1]) and folder != job_id:
+        raise Unprocessable("belongs to another job", code="invalid_path", field=f"image_paths[{number}]")
     if isinstance(item, str):
         return SourceImage(key=key)
     return SourceImage(key=key, view=item.view, azimuth_deg=item.azimuth_deg, elevation_deg=item.elevation_deg)
+
+
+def _is_job_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 async def _inspect(sources: tuple[SourceImage, ...], engines: Engines) -> None:

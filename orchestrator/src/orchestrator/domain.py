@@ -83,6 +83,8 @@ class Job(Value):
     waiting_for: str | None = None
     #: how often a worker took the job up; part of every file name it writes
     attempt: int = 0
+    #: how often a worker fell silent while it held the job; polite returns do not count
+    losses: int = 0
     #: the present holder's secret; empty when nobody works on it
     token: str = ""
     version: int = 0
@@ -160,11 +162,11 @@ def failed(job: Job, problem: Problem, now: float) -> Job:
     )
 
 
-def requeued(job: Job) -> Job:
+def requeued(job: Job, *, lost: bool = False) -> Job:
     """Nobody holds the job any more; it goes on where it stands when the next worker takes it up."""
     if job.is_final or not job.token:
         raise IllegalTransition(f"a job that is {job.state} and not held cannot be handed back")
-    return job.evolve(token="", phase=None, message="Taken back; waiting for a worker")
+    return job.evolve(token="", phase=None, losses=job.losses + lost, message="Taken back; waiting for a worker")
 
 
 def waiting(job: Job, reason: str) -> Job:

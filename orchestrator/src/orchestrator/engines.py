@@ -12,7 +12,7 @@ from scratch3d.servicekit.errors import NotAvailable, Unavailable
 from .clients import ServiceClient
 from .errors import StageFailed
 
-FRESH_S = 10.0
+FRESH_S, AWAY_S = 10.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,7 @@ class Engines:
 
     async def cards(self, stage: State) -> tuple[EngineCard, ...]:
         """In order of preference; Unavailable when the service has never answered."""
-        if time.monotonic() - self._asked_at.get(stage, -FRESH_S) >= FRESH_S:
-            await self._ask(stage)
+        await self._refresh(stage)
         if stage not in self._known:
             raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
         return self._known[stage]
@@ -61,19 +60,24 @@ class Engines:
     async def public(self) -> PublicEngines:
         """Everything, for `GET /3d/engines`."""
         stages = (State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING)
-        await asyncio.gather(*(self._ask(stage) for stage in stages))
+        await asyncio.gather(*(self._refresh(stage) for stage in stages))
         images, reconstruction, postprocess = (self._known.get(stage, ()) for stage in stages)
         away = tuple(self.pools[stage].name for stage in stages if not self._reached[stage])
         return PublicEngines(images=images, reconstruction=reconstruction, postprocess=postprocess, unreachable=away)
 
-    async def _ask(self, stage: State) -> None:
+    async def _refresh(self, stage: State) -> None:
+        """Ask the service again when what is known is old; a service that was away is asked again sooner."""
+        age = time.monotonic() - self._asked_at.get(stage, -FRESH_S)
+        if age < (FRESH_S if self._reached.get(stage) else AWAY_S):
+            return
         pool = self.pools[stage]
-        self._reached[stage] = False
         for url in pool.urls:
             try:
                 self._known[stage] = (await pool.client.engines(url)).engines
             except StageFailed:
                 continue
             self._reached[stage] = True
-            self._asked_at[stage] = time.monotonic()
-            return
+            break
+        else:
+            self._reached[stage] = False
+        self._asked_at[stage] = time.monotonic()

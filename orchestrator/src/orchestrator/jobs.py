@@ -1,9 +1,11 @@
 """All that anyone may ask. Every door joins here."""
 
+import asyncio
 import hashlib
+import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from scratch3d.contracts.engines import PublicEngines
@@ -22,6 +24,8 @@ from .store import Idempotency, JobStore, Page
 
 #: A silent stream looks at the store this often, should a wake-up have been lost.
 LOOK_EVERY_S = 5.0
+#: A cancelled engine is stopped within two seconds; twice that is safe.
+LINGER_S = 5.0
 
 log = get_logger("jobs")
 
@@ -39,11 +43,22 @@ class Jobs:
         return await self._submit("generate", request, plan, owner=owner, key=key, job_id=str(uuid.uuid4()))
 
     async def from_image(
-        self, request: FromImageRequest, *, owner: str, key: str | None = None, job_id: str | None = None
+        self,
+        request: FromImageRequest,
+        *,
+        owner: str,
+        key: str | None = None,
+        job_id: str | None = None,
+        digests: Sequence[str] = (),
     ) -> Job:
-        """Accept pictures that lie under inputs/; errors as above. `job_id` is given when files were stored for it."""
-        plan = await plan_from_image(request, self._engines)
-        return await self._submit("from_image", request, plan, owner=owner, key=key, job_id=job_id or str(uuid.uuid4()))
+        """Accept pictures that lie under inputs/; errors as above.
+
+        `job_id` is given when files were stored for it, `digests` are those files' sha256: the same pictures uploaded
+        again under the same key are the same request, whatever they are called here.
+        """
+        job_id = job_id or str(uuid.uuid4())
+        plan = await plan_from_image(request, self._engines, job_id=job_id)
+        return await self._submit("from_image", request, plan, owner=owner, key=key, job_id=job_id, digests=digests)
 
     async def get(self, job_id: str, *, owner: str) -> Job:
         """The job; JobNotFound for unknown ids and for others' jobs alike."""
@@ -71,8 +86,14 @@ class Jobs:
         """Forget an ended job and remove its files; Conflict when it has not ended."""
         job = await self.get(job_id, owner=owner)
         await self.store.delete(job)
+        self._remove_files(job.id)
+        if time.time() - (job.finished_at or 0.0) < LINGER_S:
+            # An engine that was cancelled a moment ago may still write its last file.
+            asyncio.get_running_loop().call_later(LINGER_S, self._remove_files, job.id)
+
+    def _remove_files(self, job_id: str) -> None:
         for root in ("inputs", "outputs"):
-            self.artifacts.delete_tree(f"{root}/{job.id}")
+            self.artifacts.delete_tree(f"{root}/{job_id}")
 
     async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[JobEvent]:
         """The job's history behind an event id, then what happens, until it has ended."""
@@ -94,12 +115,20 @@ class Jobs:
         return await self._engines.public()
 
     async def _submit(
-        self, kind: str, request: JobOptions, plan: Plan, *, owner: str, key: str | None, job_id: str
+        self,
+        kind: str,
+        request: JobOptions,
+        plan: Plan,
+        *,
+        owner: str,
+        key: str | None,
+        job_id: str,
+        digests: Sequence[str] = (),
     ) -> Job:
         asked: dict[str, Any] = request.model_dump(mode="json", exclude_defaults=True)
         job = Job(id=job_id, owner=owner, kind=kind, request=asked, plan=plan, created_at=time.time())
         kept = await self.store.submit(
-            job, max_queued=self._settings.max_queued, idempotency=_idempotency(key, kind, request)
+            job, max_queued=self._settings.max_queued, idempotency=_idempotency(key, kind, request, digests)
         )
         if kept.id == job.id:
             JOBS_SUBMITTED.labels(kind).inc()
@@ -107,12 +136,15 @@ class Jobs:
         return kept
 
 
-def _idempotency(key: str | None, kind: str, request: JobOptions) -> Idempotency | None:
+def _idempotency(key: str | None, kind: str, request: JobOptions, digests: Sequence[str]) -> Idempotency | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable() or " " in key:
         raise Unprocessable("must be 1 to 255 printable ASCII characters without spaces", field="Idempotency-Key")
-    body = hashlib.sha256(f"{kind}:{request.model_dump_json()}".encode()).hexdigest()
+    document = request.model_dump(mode="json")
+    for item, digest in zip(document.get("image_paths", ()), digests, strict=False):
+        item["path"] = digest
+    body = hashlib.sha256(json.dumps([kind, document], sort_keys=True).encode()).hexdigest()
     return Idempotency(key=key, body_sha256=body)
 
 

@@ -154,7 +154,7 @@ class ImagesStep(ServiceStep):
         else:
             path = "/imagine/prepare"
             given = FromImageRequest.model_validate(job.request)
-            wish = PrepareRequest(images=sources_of(given), output_prefix=prefix)
+            wish = PrepareRequest(images=sources_of(given, job_id=job.id), output_prefix=prefix)
         made, digest, took = await self.ask(job, path, wish, ImagineResult, progress, holding)
         refs = [view.ref for view in made.views] + [view.unlit_ref for view in made.views if view.unlit_ref]
         refs += [made.scene] if made.scene else []
@@ -237,7 +237,13 @@ class PostprocessStep(ServiceStep):
 
 def recipe_of(job: Job) -> dict[str, object]:
     """All that is needed to make the model again; no job id and no time, so equal jobs have equal recipes."""
-    request = {k: v for k, v in job.request.items() if k not in {"labels", "webhook_url"}}
+    request: dict[str, object] = {k: v for k, v in job.request.items() if k not in {"labels", "webhook_url"}}
+    if job.kind == "from_image":
+        given = FromImageRequest.model_validate(job.request)
+        request["image_paths"] = [
+            source.model_dump(mode="json", exclude_none=True) | {"key": source.key.rsplit("/", 1)[-1]}
+            for source in sources_of(given, job_id=job.id)
+        ]
     stages = {
         stage.value: {
             "engine": result.engine,

@@ -11,8 +11,7 @@ def attempts_exhausted(attempts: int) -> Problem:
         title="Attempts exhausted",
         status=500,
         code="attempts_exhausted",
-        detail=f"The job was taken up {attempts} times and its worker never finished it; "
-        "the input probably crashes an engine",
+        detail=f"{attempts} workers fell silent while they carried this job; the input probably crashes an engine",
     )
 
 

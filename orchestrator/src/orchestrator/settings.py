@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     upload_limit_mb: int = Field(100, description="largest upload request, in MB")
     lease_s: float = Field(9.0, description="a worker that is silent for this long loses its job to another")
     stage_deadline_s: float = Field(900.0, description="one stage may take this long, waiting for a slot included")
-    max_attempts: int = Field(3, description="a job is taken up at most this often before it fails")
+    max_attempts: int = Field(3, description="a job fails when this many workers fell silent while they carried it")
     worker_concurrency: int = Field(4, description="jobs one worker process carries at a time")
     worker_metrics_port: int = Field(0, description="port of the worker's own Prometheus metrics, 0 for none")
     log_level: str = Field("INFO", description="least severe log lines that are written")

@@ -89,8 +89,9 @@ class MemoryStore:
 
     async def wait(self, job: Job, reason: str) -> Job:
         """See JobStore."""
+        following = waiting(self._held(job), reason)
         self._leases.pop(job.id, None)
-        return self._keep(waiting(self._held(job), reason), "waiting")
+        return self._keep(following, "waiting")
 
     async def resume(self, job_id: str) -> Job:
         """See JobStore."""
@@ -120,7 +121,7 @@ class MemoryStore:
         now = time.monotonic()
         late = tuple(job_id for job_id, end in self._leases.items() if end <= now)
         for job_id in late:
-            await self._requeue(self._jobs[job_id])
+            await self._requeue(self._jobs[job_id], lost=True)
         return late
 
     async def position(self, job_id: str) -> int | None:
@@ -173,9 +174,9 @@ class MemoryStore:
             raise LeaseLost(job.id)
         return kept
 
-    async def _requeue(self, job: Job) -> None:
+    async def _requeue(self, job: Job, *, lost: bool = False) -> None:
         self._leases.pop(job.id, None)
-        self._keep(requeued(job), "requeued")
+        self._keep(requeued(job, lost=lost), "requeued")
         await self._push(job.id, front=True)
 
     async def _push(self, job_id: str, *, front: bool) -> None:

@@ -69,6 +69,7 @@ class _Trip:
         self.stage = job.state
         self.fraction, self.phase = 0.0, ""
         self.grant: Grant | None = None
+        self.lost = False
 
     async def make(self) -> None:
         bind(job_id=self.job.id)
@@ -81,7 +82,7 @@ class _Trip:
         except LeaseLost:
             log.warning("job_lost", why="it ended, or another worker holds it")
         except asyncio.CancelledError:
-            if heartbeat.done():
+            if self.lost:
                 log.info("job_stopped", why="it ended, or another worker holds it")
                 return
             # The worker is being stopped: somebody else goes on at once.
@@ -95,8 +96,8 @@ class _Trip:
 
     async def _run(self) -> None:
         try:
-            if self.job.attempt > self.settings.max_attempts:
-                raise StageFailed(attempts_exhausted(self.job.attempt - 1))
+            if self.job.losses >= self.settings.max_attempts:
+                raise StageFailed(attempts_exhausted(self.job.losses))
             done = await run(self.job, self.steps, self.store, self._progress, self._holding)
             self._finished(done)
         except StageFailed as failure:
@@ -154,6 +155,7 @@ class _Trip:
                     elif changed:
                         await self._latest()
                 except LeaseLost:
+                    self.lost = True
                     trip.cancel()
                     return
                 except StoreUnavailable:

@@ -110,6 +110,19 @@ async def test_cancel_kills_a_deaf_engine_after_the_grace_time(data_dir: Path, s
         await runner.wait_ready(30)
 
 
+async def test_a_late_answer_is_never_taken_for_the_next_one(data_dir: Path, sphere_views: list[View]) -> None:
+    async with running("Slow", data_dir, deadline_s=0.3, cancel_grace_s=2.0) as runner:
+        await runner.wait_ready(30)
+        child = runner.pid
+        work = asyncio.create_task(runner.run(request(sphere_views[:2])))
+        await asyncio.sleep(0.5)  # the deadline has passed, and the engine is being asked to stop
+        work.cancel()
+        await asyncio.wait([work])
+        assert runner.pid == child, "it answered within the grace time, so it was not replaced"
+        again = await runner.run(request(sphere_views[:2]))
+        assert again["warnings"] == ["second"]
+
+
 async def test_second_request_is_told_to_come_again(data_dir: Path, sphere_views: list[View]) -> None:
     async with running("Listens", data_dir) as runner:
         await runner.wait_ready(30)

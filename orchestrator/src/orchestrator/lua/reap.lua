@@ -15,6 +15,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms(), 'LIMI
   if state and state ~= 'completed' and state ~= 'failed' then
     redis.call('HSET', job, 'token', '', 'phase', '', 'message', ARGV[1])
     redis.call('HINCRBY', job, 'version', 1)
+    redis.call('HINCRBY', job, 'losses', 1)
     redis.call('LPUSH', KEYS[3], id)
     tell(id, cjson.encode({type = 'requeued', state = state, message = ARGV[1], progress = tonumber(progress)}))
     back[#back + 1] = id

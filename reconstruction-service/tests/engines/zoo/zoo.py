@@ -104,3 +104,16 @@ class WrongIndex(Good):
 class LoadFails(Good):
     def load(self) -> None:
         raise RuntimeError("weights are missing: models/x.safetensors")
+
+
+class Slow(Good):
+    """Answers its first request late, whatever it is told; later ones at once."""
+
+    calls = 0
+
+    def answer(self, report: Any) -> Any:
+        Slow.calls += 1
+        if Slow.calls == 1:
+            time.sleep(0.8)
+            return Reconstruction(mesh=triangle(), warnings=("first",))
+        return Reconstruction(mesh=triangle(), warnings=("second",))

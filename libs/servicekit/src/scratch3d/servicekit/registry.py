@@ -70,8 +70,9 @@ def choose(group: str, wanted: str, preference: tuple[str, ...]) -> str:
         raise EngineUnavailable("no engine can run here", field="engine")
     card = found.get(wanted)
     if card is None:
-        load(group, wanted)
-    elif not card.available:
+        # Only configured names are ever imported: a request must not choose what code runs.
+        raise UnknownEngine(f"there is no engine {wanted!r}; known here: {', '.join(found)}", field="engine")
+    if not card.available:
         raise EngineUnavailable(f"engine {wanted!r} cannot run here: {card.reason}", field="engine")
     return wanted
 

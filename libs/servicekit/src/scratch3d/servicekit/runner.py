@@ -3,8 +3,10 @@
 The parent keeps HTTP, heartbeat, lock and deadline; the child keeps the engine. They speak in small JSON messages over
 a socket pair. A child that crashes, hangs or runs out of memory becomes a named error here, and a new child is started.
 
-    parent → child   {"run": request} {"cancel": true} {"close": true}
-    child → parent   {"loaded": true} {"progress": [fraction, phase]} {"result": …} {"problem": …}
+    parent → child   {"run": request, "number": n} {"cancel": n} {"close": true}
+    child → parent   {"loaded": true} {"number": n, "progress": [fraction, phase]} {"number": n, "result" | "problem": …}
+
+Every piece of work has a number; a message that carries another one is late, and is dropped.
 """
 
 import asyncio
@@ -97,6 +99,7 @@ class Runner:
         self._connection: Connection | None = None
         self._restart: asyncio.Task[None] | None = None
         self._closed = False
+        self._number = 0
 
     @property
     def ready(self) -> bool:
@@ -162,28 +165,47 @@ class Runner:
     async def _run(self, request: Payload) -> Payload:
         await self.wait_ready(timeout_s=30.0)
         self.phase, self.fraction = "starting", 0.0
+        self._number += 1
         while not self._messages.empty():
             self._messages.get_nowait()
         try:
-            self._send({"run": request})
+            self._send({"run": request, "number": self._number})
             return await asyncio.wait_for(self._result(), self.deadline_s)
         except TimeoutError:
-            await self._stop_work()
+            await self._until_free()
             raise DeadlineExceeded(f"engine {self.name} was stopped after {self.deadline_s:g} s") from None
         except asyncio.CancelledError:
-            # Whoever cancels waits for the engine to be free again, at most the grace time. Frameworks may cancel again
-            # and again while they wait; the lock must not be let go before the engine is free.
-            stopping = asyncio.create_task(self._stop_work())
-            while not stopping.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.shield(stopping)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._until_free()
             raise
         except OSError:
             raise self._crash() from None
 
-    async def _result(self) -> Payload:
+    async def _until_free(self) -> None:
+        """Stop the work, at most the grace time long; the lock must not be let go before the engine is free.
+
+        Frameworks cancel again and again while they wait: that is remembered, and raised when the engine is free.
+        """
+        stopping = asyncio.create_task(self._stop_work())
+        cancelled: asyncio.CancelledError | None = None
+        while not stopping.done():
+            try:
+                await asyncio.shield(stopping)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled:
+            raise cancelled
+
+    async def _message(self) -> Payload | None:
+        """The next message about the present piece of work; None when the child has ended."""
         while True:
             message = await self._messages.get()
+            if message is None or message.get("number") == self._number:
+                return message
+
+    async def _result(self) -> Payload:
+        while True:
+            message = await self._message()
             if message is None:
                 raise self._crash()
             if "progress" in message:
@@ -199,10 +221,10 @@ class Runner:
 
     async def _stop_work(self) -> None:
         try:
-            self._send({"cancel": True})
+            self._send({"cancel": self._number})
             async with asyncio.timeout(self._grace_s):
                 while True:
-                    message = await self._messages.get()
+                    message = await self._message()
                     if message is None or "result" in message or "problem" in message:
                         return
         except (TimeoutError, OSError):
@@ -220,16 +242,19 @@ class Runner:
     def _spawn(self) -> None:
         # From the main thread: the parent-death signal follows the thread that started the child.
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "scratch3d.servicekit.runner", str(theirs.fileno()), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        theirs.close()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "scratch3d.servicekit.runner", str(theirs.fileno()), str(os.getpid())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+            except OSError:
+                ours.close()
+                raise
         self._connection = connection = Connection(ours.detach())
         connection.send_bytes(self._command.encode())
         loop = asyncio.get_running_loop()
@@ -268,9 +293,16 @@ class Runner:
     async def _respawn(self) -> None:
         # A child that cannot load would otherwise be started a thousand times a minute.
         await asyncio.sleep(_RESTART_PAUSE_S if self.load_error is None else 10.0)
-        ENGINE_RESTARTS.labels(self.name).inc()
-        log.warning("engine_restarted", engine=self.name)
-        self._spawn()
+        while not self._closed:
+            try:
+                self._spawn()
+            except OSError as error:  # no memory or no descriptors: likely just now, and likely to pass
+                log.error("engine_not_restarted", engine=self.name, reason=str(error))
+                await asyncio.sleep(5.0)
+                continue
+            ENGINE_RESTARTS.labels(self.name).inc()
+            log.warning("engine_restarted", engine=self.name)
+            return
 
     def _send(self, message: Payload) -> None:
         if self._connection is None or self._connection.closed:
@@ -320,7 +352,7 @@ def _child_main(descriptor: int, parent_pid: int) -> None:
 
 def _serve(work: Work, connection: Connection) -> None:
     requests: deque[Payload] = deque()
-    arrived, cancelled = threading.Semaphore(0), threading.Event()
+    arrived, cancelled = threading.Semaphore(0), set[int]()
 
     def listen() -> None:
         while True:
@@ -329,9 +361,8 @@ def _serve(work: Work, connection: Connection) -> None:
             except (EOFError, OSError):
                 os._exit(0)
             if "cancel" in message:
-                cancelled.set()
+                cancelled.add(message["cancel"])
                 continue
-            cancelled.clear()
             requests.append(message)
             arrived.release()
 
@@ -341,18 +372,21 @@ def _serve(work: Work, connection: Connection) -> None:
         message = requests.popleft()
         if "close" in message:
             return
-        connection.send_bytes(json.dumps(_perform(work, message["run"], connection, cancelled)).encode())
+        number = message["number"]
+        answer = _perform(work, message["run"], connection, number, cancelled)
+        connection.send_bytes(json.dumps({**answer, "number": number}).encode())
 
 
-def _perform(work: Work, request: Payload, connection: Connection, cancelled: threading.Event) -> Payload:
+def _perform(work: Work, request: Payload, connection: Connection, number: int, cancelled: set[int]) -> Payload:
     last_sent = 0.0
 
     def report(fraction: float, phase: str) -> None:
         nonlocal last_sent
-        if cancelled.is_set():
+        if number in cancelled:
             raise Cancelled()
         if time.monotonic() - last_sent >= 0.1:
-            connection.send_bytes(json.dumps({"progress": [float(fraction), phase]}).encode())
+            told = {"number": number, "progress": [float(fraction), phase]}
+            connection.send_bytes(json.dumps(told).encode())
             last_sent = time.monotonic()
 
     try:

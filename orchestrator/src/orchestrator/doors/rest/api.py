@@ -17,7 +17,9 @@ from scratch3d.contracts.jobs import (
     State,
 )
 from scratch3d.contracts.problems import Problem
+from scratch3d.servicekit.errors import ServiceError
 
+from ...errors import StoreUnavailable
 from .access import DoorDep, Owner
 from .protocol import accepted, status
 from .uploads import read_submission
@@ -81,8 +83,12 @@ async def from_image(request: Request, response: Response, door: DoorDep, owner:
     """JSON with `image_paths`, or a form with `images` (repeated) and `views` (one per picture)."""
     submission = await read_submission(request, door.jobs.artifacts)
     try:
-        job = await door.jobs.from_image(submission.request, owner=owner, key=key, job_id=submission.job_id)
-    except BaseException:
+        job = await door.jobs.from_image(
+            submission.request, owner=owner, key=key, job_id=submission.job_id, digests=submission.digests
+        )
+    except StoreUnavailable:
+        raise  # whether the job was kept is not known: its files must stay
+    except ServiceError:
         submission.discard()
         raise
     if job.id != submission.job_id:
@@ -108,7 +114,7 @@ async def events(
     job_id: str,
     door: DoorDep,
     owner: Owner,
-    last_event_id: Annotated[str | None, Header(pattern=r"^\d+(-\d+)?$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
 ) -> EventSourceResponse:
     """Server-sent events; reconnect with `Last-Event-ID` and nothing is missed. Ends with the job."""
     await door.jobs.get(job_id, owner=owner)

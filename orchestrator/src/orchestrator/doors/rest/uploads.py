@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
+from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import FromImageRequest
 from scratch3d.contracts.views import NAMED_VIEWS
 from scratch3d.servicekit.artifacts import ArtifactStore
@@ -30,6 +31,8 @@ class Submission:
     request: FromImageRequest
     job_id: str
     artifacts: ArtifactStore
+    #: sha256 of each uploaded picture
+    digests: tuple[str, ...] = ()
 
     def discard(self) -> None:
         """Remove the stored files: the job was not accepted."""
@@ -40,18 +43,21 @@ async def read_submission(request: Request, artifacts: ArtifactStore) -> Submiss
     """The request as a value, its uploads stored; a problem naming the field otherwise."""
     job_id = str(uuid.uuid4())
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        body = await _store_form(request, artifacts, job_id)
-    elif kind in {"application/json", ""}:
-        body = _parse_json(await request.body())
-    else:
+    if kind not in {"application/json", "multipart/form-data", ""}:
         raise BadRequest("send application/json, or multipart/form-data with pictures in `images`")
     try:
+        if kind == "multipart/form-data":
+            body, digests = await _store_form(request, artifacts, job_id)
+        else:
+            body, digests = _parse_json(await request.body()), ()
         wish = FromImageRequest.model_validate(body)
     except ValidationError as error:
         artifacts.delete_tree(f"inputs/{job_id}")
         raise RequestValidationError(error.errors()) from None
-    return Submission(request=wish, job_id=job_id, artifacts=artifacts)
+    except BaseException:
+        artifacts.delete_tree(f"inputs/{job_id}")
+        raise
+    return Submission(request=wish, job_id=job_id, artifacts=artifacts, digests=digests)
 
 
 def _parse_json(body: bytes) -> Any:
@@ -61,7 +67,9 @@ def _parse_json(body: bytes) -> Any:
         raise BadRequest("the body is not JSON") from None
 
 
-async def _store_form(request: Request, artifacts: ArtifactStore, job_id: str) -> dict[str, Any]:
+async def _store_form(
+    request: Request, artifacts: ArtifactStore, job_id: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
         form = await request.form(max_files=MAX_FILES, max_fields=64)
     except (MultiPartException, HTTPException) as error:
@@ -74,17 +82,17 @@ async def _store_form(request: Request, artifacts: ArtifactStore, job_id: str) -
         await form.close()
 
 
-async def _store_files(form: FormData, artifacts: ArtifactStore, job_id: str) -> dict[str, Any]:
+async def _store_files(form: FormData, artifacts: ArtifactStore, job_id: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     files = [item for item in form.getlist("images") if isinstance(item, UploadFile)]
     if not files:
         raise Unprocessable("send at least one picture", field="images")
     views = _views(form.getlist("views"), len(files))
     body: dict[str, Any] = _options(form)
+    stored = [await _store(file, artifacts, job_id, number) for number, file in enumerate(files)]
     body["image_paths"] = [
-        {"path": await _store(file, artifacts, job_id, number), **({"view": view} if view else {})}
-        for number, (file, view) in enumerate(zip(files, views, strict=True))
+        {"path": ref.key, **({"view": view} if view else {})} for ref, view in zip(stored, views, strict=True)
     ]
-    return body
+    return body, tuple(ref.sha256 for ref in stored)
 
 
 def _views(given: Sequence[Any], count: int) -> list[str | None]:
@@ -111,7 +119,7 @@ def _options(form: FormData) -> dict[str, Any]:
     return options
 
 
-async def _store(file: UploadFile, artifacts: ArtifactStore, job_id: str, number: int) -> str:
+async def _store(file: UploadFile, artifacts: ArtifactStore, job_id: str, number: int) -> ArtifactRef:
     content = await file.read()
     ending = next((name for magic, name in _KINDS.items() if content.startswith(magic)), "bin")
-    return artifacts.put(f"inputs/{job_id}/upload-{number + 1}.{ending}", content).key
+    return artifacts.put(f"inputs/{job_id}/upload-{number + 1}.{ending}", content)
