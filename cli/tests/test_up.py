@@ -78,7 +78,10 @@ def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
     assert not found["data"].ok
 
 
-async def test_two_meshes_never_share_a_data_directory_or_a_port(tmp_path: Path) -> None:
+async def test_two_meshes_never_share_a_data_directory_or_a_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scratch3d.up.mesh.LOCK_PATIENCE_S", 0.2)
     with _alone(tmp_path), pytest.raises(StartFailed, match="another mesh uses"):
         async with running(tmp_path, host="127.0.0.1", port=free_port(), say=print):
             pass

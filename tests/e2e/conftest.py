@@ -16,6 +16,7 @@ import pytest
 
 from scratch3d.client import Client
 from scratch3d.contracts.jobs import JobStatus
+from scratch3d.up.mesh import page_dir
 from scratch3d.up.supervisor import Supervisor, free_port, plan
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -44,8 +45,7 @@ class MeshThread:
         self, data_dir: Path, *, leave_out: tuple[str, ...] = (), settings: dict[str, str] | None = None
     ) -> None:
         port = free_port()
-        page = Path(__file__).parents[2] / "ui" / "test_3d" / "public"
-        parts = plan(data_dir, host="127.0.0.1", port=port, ui_dir=page, outside=settings or {}, redis_url=None)
+        parts = plan(data_dir, host="127.0.0.1", port=port, ui_dir=page_dir(), outside=settings or {}, redis_url=None)
         redis_url = next(p.environment["REDIS_URL"] for p in parts if p.name == "api")
         self.left_out = {p.name: p for p in parts if p.name in leave_out}
         supervisor = Supervisor([p for p in parts if p.name not in leave_out], log_dir=data_dir / "logs", say=print)

@@ -15,7 +15,7 @@ import typer
 
 from scratch3d.client import DEFAULT_URL, ApiError, Client, Unreachable
 from scratch3d.contracts.jobs import JobStatus, State
-from scratch3d.up.mesh import RunningMesh, running
+from scratch3d.up.mesh import RunningMesh, page_dir, running
 from scratch3d.up.redis_server import NoRedis
 from scratch3d.up.supervisor import StartFailed, free_port
 
@@ -263,8 +263,12 @@ def _host_path(mesh: RunningMesh, status: JobStatus, name: str) -> Path:
 
 
 def _greet(mesh: RunningMesh) -> None:
-    show.console.print(f"[bold green]scratch-3d is up[/]  API {mesh.url}/docs   page {mesh.url}/3d-test/")
-    show.console.print(f"files under {mesh.data_dir.absolute()}; logs under {mesh.supervisor.log_dir}; Ctrl-C stops it")
+    show.console.print("[bold green]scratch-3d is up[/]; Ctrl-C stops it")
+    page = f"{mesh.url}/3d-test/" if page_dir() else "not in this installation"
+    logs = mesh.supervisor.log_dir.absolute()
+    rows = {"page": page, "API": f"{mesh.url}/docs", "files": mesh.data_dir.absolute(), "logs": logs}
+    for name, where in rows.items():
+        show.console.print(f"  {name:<6} {where}", soft_wrap=True)
 
 
 def _asyncio(work: Any) -> None:

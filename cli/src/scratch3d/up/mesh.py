@@ -3,12 +3,17 @@
 import fcntl
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from .supervisor import StartFailed, Supervisor, plan
+
+#: A mesh that was told to stop holds its data directory a few seconds longer.
+LOCK_PATIENCE_S = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +41,20 @@ def _alone(data_dir: Path) -> Iterator[None]:
     lock_path = data_dir / "cache" / "mesh.lock"
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartFailed(f"another mesh uses {data_dir}: stop it, or give another --data-dir") from None
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                raise StartFailed(f"another mesh uses {data_dir}: stop it, or give another --data-dir")
+            time.sleep(0.1)
         yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -78,5 +92,5 @@ def page_dir() -> Path | None:
     """The test page: UI_DIR, or the one of the checkout this package is installed from."""
     if given := os.environ.get("UI_DIR"):
         return Path(given)
-    beside = Path(__file__).resolve().parents[5] / "ui" / "test_3d" / "public"
+    beside = Path(__file__).resolve().parents[4] / "ui" / "test_3d" / "public"
     return beside if (beside / "index.html").is_file() else None
