@@ -18,7 +18,7 @@ from scratch3d.contracts.views import View
 async def service(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(Settings(data_dir=data_dir))
     async with app.router.lifespan_context(app) as state:
-        for runner in state["service"].runners.values():
+        for runner in state["runners"].running.values():
             await runner.wait_ready(60)
 
         async def with_state(scope, receive, send):  # type: ignore[no-untyped-def]

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from scratch3d.contracts.engines import EngineList
 from scratch3d.contracts.images import (
     ImagineRequest,
     ImagineResult,
@@ -14,24 +13,17 @@ from scratch3d.contracts.images import (
     InspectResult,
     PrepareRequest,
 )
-from scratch3d.contracts.problems import Problem
-from scratch3d.servicekit import registry
-from scratch3d.servicekit.app import answer_stage_call
+from scratch3d.servicekit.app import STAGE_PROBLEMS, answer_stage_call
 from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.errors import NotAvailable, NotFound, Unprocessable
-from scratch3d.servicekit.runner import Payload, Runner
+from scratch3d.servicekit.registry import RunnersDep
+from scratch3d.servicekit.runner import Payload
 
-from .engines import GROUP
 from .pictures import Limits, has_alpha, open_header
 from .settings import Settings
 from .work import wanted_views
 
 router = APIRouter()
-PROBLEMS: dict[int | str, dict[str, object]] = {
-    422: {"model": Problem, "description": "A field cannot be used"},
-    429: {"model": Problem, "description": "Busy; see Retry-After"},
-    503: {"model": Problem, "description": "The engine is not loaded"},
-}
 
 
 class Task(BaseModel):
@@ -47,14 +39,6 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.artifacts = ArtifactStore(settings.data_dir)
-        self.runners: dict[str, Runner] = {}
-
-    def runner(self, engine: str) -> Runner:
-        """The runner of an engine; NotAvailable for one that does not run here."""
-        name = registry.choose(GROUP, engine, self.settings.image_engines)
-        if name not in self.runners:
-            raise NotAvailable(f"engine {name!r} is not switched on here (IMAGE_ENGINES)", field="engine")
-        return self.runners[name]
 
     @property
     def limits(self) -> Limits:
@@ -71,32 +55,26 @@ def state_of(request: Request) -> State:
 Service = Annotated[State, Depends(state_of)]
 
 
-@router.get("/engines", response_model=EngineList, summary="Engines, in order of preference")
-def engines(state: Service) -> EngineList:
-    """What each engine is, and why one is not available."""
-    return EngineList(engines=registry.cards(GROUP, state.settings.image_engines))
-
-
-@router.post("/imagine/generate", response_model=ImagineResult, responses=PROBLEMS, summary="A prompt to views")
-async def generate(request: Request, wish: ImagineRequest, state: Service) -> Response:
+@router.post("/imagine/generate", response_model=ImagineResult, responses=STAGE_PROBLEMS, summary="A prompt to views")
+async def generate(request: Request, wish: ImagineRequest, runners: RunnersDep) -> Response:
     """Streams NDJSON when the caller accepts it."""
     wanted_views(wish)
-    return await answer_stage_call(request, state.runner(wish.engine), Task(generate=wish))
+    return await answer_stage_call(request, runners.choose(wish.engine), Task(generate=wish))
 
 
-@router.post("/imagine/prepare", response_model=ImagineResult, responses=PROBLEMS, summary="Pictures to views")
-async def prepare(request: Request, given: PrepareRequest, state: Service) -> Response:
+@router.post("/imagine/prepare", response_model=ImagineResult, responses=STAGE_PROBLEMS, summary="Pictures to views")
+async def prepare(request: Request, given: PrepareRequest, runners: RunnersDep) -> Response:
     """Streams NDJSON when the caller accepts it."""
-    return await answer_stage_call(request, state.runner("auto"), Task(prepare=given))
+    return await answer_stage_call(request, runners.choose("auto"), Task(prepare=given))
 
 
-@router.post("/imagine/inspect", response_model=InspectResult, responses=PROBLEMS, summary="Look at headers")
+@router.post("/imagine/inspect", response_model=InspectResult, responses=STAGE_PROBLEMS, summary="Look at headers")
 def inspect(wish: InspectRequest, state: Service) -> InspectResult:
     """Without taking the engine: format, size and alpha of stored pictures; 422 naming the first bad one."""
     return InspectResult(images=tuple(_inspect(state, key, number) for number, key in enumerate(wish.keys)))
 
 
-@router.post("/imagine/from-urls", responses=PROBLEMS, summary="Pictures from the web to views")
+@router.post("/imagine/from-urls", responses=STAGE_PROBLEMS, summary="Pictures from the web to views")
 def from_urls(body: Payload) -> Response:
     """Not there yet: pictures come as files under inputs/."""
     raise NotAvailable("fetching pictures from the web is not available here: upload them", field="urls")

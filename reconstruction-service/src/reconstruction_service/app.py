@@ -1,6 +1,5 @@
 """Wiring of reconstruction-service."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +8,7 @@ from fastapi import FastAPI
 from scratch3d.servicekit import metrics, registry
 from scratch3d.servicekit.app import new_app
 from scratch3d.servicekit.health import health_router
-from scratch3d.servicekit.runner import Runner
+from scratch3d.servicekit.registry import Runners
 
 from . import api
 from .engines import GROUP
@@ -20,37 +19,23 @@ VERSION = "0.1.0"
 
 def create_app(settings: Settings) -> FastAPI:
     """The service, with one child process per engine that can run here and is switched on."""
-    state = api.State(settings)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, api.State]]:
-        lock = asyncio.Lock()
-        for card in registry.cards(GROUP, settings.reconstruction_engines):
-            if card.available and card.id in settings.reconstruction_engines:
-                state.runners[card.id] = await _start(card.id, settings, lock)
-        yield {"service": state}
-        for runner in state.runners.values():
-            await runner.close()
-
-    async def engine() -> str:
-        waiting = [r.load_error or "loading" for r in state.runners.values() if not r.ready]
-        return waiting[0] if waiting else "ok" if state.runners else "no engine can run here"
-
-    app = new_app("scratch-3d reconstruction-service", VERSION, lifespan=lifespan)
-    app.include_router(api.router)
-    app.include_router(health_router({"engine": engine}))
-    app.include_router(metrics.router)
-    return app
-
-
-async def _start(name: str, settings: Settings, lock: asyncio.Lock) -> Runner:
-    runner = Runner(
-        "reconstruction_service.work:create",
-        {"engine": name, "settings": settings.model_dump(mode="json")},
-        name=name,
-        lock=lock,
+    runners = Runners(
+        GROUP,
+        settings.reconstruction_engines,
+        work="reconstruction_service.work:create",
+        settings=settings,
+        switch="RECONSTRUCTION_ENGINES",
         deadline_s=settings.engine_deadline_s,
         memory_limit_mb=settings.engine_memory_mb,
     )
-    await runner.start()
-    return runner
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runners]]:
+        await runners.start()
+        yield {"runners": runners}
+        await runners.close()
+
+    app = new_app("scratch-3d reconstruction-service", VERSION, lifespan=lifespan)
+    for router in (api.router, registry.router, health_router({"engine": runners.check}), metrics.router):
+        app.include_router(router)
+    return app

@@ -24,6 +24,13 @@ HEARTBEAT_S = 1.0
 #: Stage calls and prompts are small; uploads have their own limit.
 MAX_JSON_BYTES = 256 * 1024
 
+#: OpenAPI entries for the refusals every stage call can give.
+STAGE_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    422: {"model": Problem, "description": "A field cannot be used"},
+    429: {"model": Problem, "description": "Busy; see Retry-After"},
+    503: {"model": Problem, "description": "The engine is not loaded"},
+}
+
 log = get_logger("app")
 
 

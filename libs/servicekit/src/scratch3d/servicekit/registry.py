@@ -1,16 +1,21 @@
 """Engines by name. Built-ins register the way strangers do: by an entry point in their package's metadata.
 
 An engine is a class with `card() -> EngineCard` (what it is, and why it cannot run here) and the methods of its
-service's protocol; it is built with the service's settings.
+service's protocol; it is built with the service's settings. `Runners` holds those that run here.
 """
 
+import asyncio
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Annotated, Any
 
-from scratch3d.contracts.engines import EngineCard
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from scratch3d.contracts.engines import EngineCard, EngineList
 
 from .errors import NotAvailable
+from .runner import Runner
 
 
 class UnknownEngine(NotAvailable):
@@ -89,3 +94,73 @@ def _card(group: str, name: str) -> EngineCard:
             id=name, version="?", available=False, reason=error.detail, summary="not installed", licence_code="?"
         )
     return card.model_copy(update={"id": name})
+
+
+class Runners:
+    """The engines that are switched on in a service, each in a process of its own; one of them works at a time."""
+
+    def __init__(
+        self,
+        group: str,
+        preference: tuple[str, ...],
+        *,
+        work: str,
+        settings: BaseModel,
+        switch: str,
+        deadline_s: float,
+        memory_limit_mb: int,
+    ) -> None:
+        """`work` is the factory that runs in the child; `switch` names the setting that lists `preference`."""
+        self.group, self.preference, self.switch = group, preference, switch
+        self.running: dict[str, Runner] = {}
+        self._work, self._settings = work, settings.model_dump(mode="json")
+        self._deadline_s, self._memory_limit_mb = deadline_s, memory_limit_mb
+
+    async def start(self) -> None:
+        """Start a runner for every preferred engine that can run here."""
+        lock = asyncio.Lock()
+        for card in cards(self.group, self.preference):
+            if card.available and card.id in self.preference:
+                runner = Runner(
+                    self._work,
+                    {"engine": card.id, "settings": self._settings},
+                    name=card.id,
+                    lock=lock,
+                    deadline_s=self._deadline_s,
+                    memory_limit_mb=self._memory_limit_mb,
+                )
+                await runner.start()
+                self.running[card.id] = runner
+
+    async def close(self) -> None:
+        """Stop them all."""
+        for runner in self.running.values():
+            await runner.close()
+
+    def choose(self, wanted: str) -> Runner:
+        """The runner of an engine; NotAvailable for one that does not run here."""
+        name = choose(self.group, wanted, self.preference)
+        if name not in self.running:
+            raise NotAvailable(f"engine {name!r} is not switched on here ({self.switch})", field="engine")
+        return self.running[name]
+
+    async def check(self) -> str:
+        """For readiness: `ok`, or what is being waited for."""
+        waiting = [r.load_error or "loading" for r in self.running.values() if not r.ready]
+        return waiting[0] if waiting else "ok" if self.running else "no engine can run here"
+
+
+def runners_of(request: Request) -> Runners:
+    """Dependency: the runners made by the application's lifespan."""
+    runners: Runners = request.state.runners
+    return runners
+
+
+RunnersDep = Annotated[Runners, Depends(runners_of)]
+router = APIRouter()
+
+
+@router.get("/engines", response_model=EngineList, summary="Engines, in order of preference")
+def engines(runners: RunnersDep) -> EngineList:
+    """What each engine is, and why one is not available."""
+    return EngineList(engines=cards(runners.group, runners.preference))

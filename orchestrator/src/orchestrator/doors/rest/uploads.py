@@ -54,7 +54,7 @@ async def read_submission(request: Request, artifacts: ArtifactStore) -> Submiss
     except ValidationError as error:
         artifacts.delete_tree(f"inputs/{job_id}")
         raise RequestValidationError(error.errors()) from None
-    except BaseException:
+    except BaseException:  # whatever stops us: pictures of a job that never was must not stay
         artifacts.delete_tree(f"inputs/{job_id}")
         raise
     return Submission(request=wish, job_id=job_id, artifacts=artifacts, digests=digests)
