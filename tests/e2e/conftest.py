@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from scratch3d.contracts.jobs import JobStatus
 from scratch3d.up.mesh import page_dir
 from scratch3d.up.supervisor import Supervisor, free_port, plan
 
+# Meshes of this suite share compiled kernels, as they would share an installation.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(sys.prefix) / "numba-cache"))
 TOOLS = Path(__file__).parents[1] / "tools"
 
 

@@ -53,7 +53,8 @@ def plan(
         redis_url = f"redis://127.0.0.1:{redis_port}/0"
         parts.append(Part(name="redis", command=redis_server.command(redis_port, data_dir / "cache" / "redis")))
     shared = {"DATA_DIR": str(data_dir.absolute()), "REDIS_URL": redis_url, **outside}
-    shared.setdefault("NUMBA_CACHE_DIR", str((data_dir / "cache" / "numba").absolute()))
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        shared["NUMBA_CACHE_DIR"] = str((data_dir / "cache" / "numba").absolute())
     urls = {}
     for name, module in (
         ("image-service", "image_service"),
