@@ -25,7 +25,7 @@ from .engines import Pool
 from .errors import StageFailed
 from .store import JobStore
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", ImagineResult, ReconstructResult, CleanResult)
 #: Told the fraction of the present stage and its phase.
 Progress = Callable[[float, str], None]
 #: Told which replica is held now (None: given back), so that the heartbeat renews it.
@@ -73,21 +73,38 @@ class ServiceStep:
     deadline_s: float
 
     async def ask(
-        self, job: Job, path: str, wish: BaseModel, answer: type[R], progress: Progress, holding: Holding
-    ) -> tuple[R, str, float]:
-        """The service's answer, the digest of what was asked, and the seconds it took; StageFailed otherwise."""
-        started = time.monotonic()
+        self,
+        job: Job,
+        path: str,
+        wish: BaseModel,
+        answer: type[R],
+        *,
+        files: Callable[[R], Sequence[ArtifactRef]],
+        progress: Progress,
+        holding: Holding,
+    ) -> StageResult:
+        """What the service answered, its `files` checked; StageFailed otherwise."""
+        started_at, began = time.time(), time.monotonic()
         digest = hashlib.sha256(wish.model_dump_json(exclude={"output_prefix"}).encode()).hexdigest()
+        key = f"{job.id}:{job.state}:{digest}"
         try:
             async with asyncio.timeout(self.deadline_s):
-                found = await self._persist(
-                    job, path, wish, answer, f"{job.id}:{job.state}:{digest}", progress, holding
-                )
-        except TimeoutError:
+                made = await self._persist(job, path, wish, answer, key, progress, holding)
+        except (TimeoutError, NoSlot):
             raise StageFailed(self._too_late()) from None
-        except NoSlot:
-            raise StageFailed(self._too_late()) from None
-        return found, digest, time.monotonic() - started
+        refs = files(made)
+        # Reading and hashing megabytes would hold up the heartbeats of every other job.
+        await asyncio.to_thread(self.check, refs)
+        return StageResult(
+            engine=made.engine,
+            engine_version=made.engine_version,
+            inputs_sha256=digest,
+            artifacts=tuple(refs),
+            warnings=made.warnings,
+            started_at=started_at,
+            duration_s=round(time.monotonic() - began, 3),
+            value=made.model_dump(mode="json"),
+        )
 
     async def _persist(
         self, job: Job, path: str, wish: BaseModel, answer: type[R], key: str, progress: Progress, holding: Holding
@@ -138,7 +155,6 @@ class ImagesStep(ServiceStep):
 
     async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
         """See Step."""
-        started = time.time()
         prefix = f"inputs/{job.id}/{job.attempt}"
         wish: BaseModel
         if job.kind == "generate":
@@ -155,20 +171,14 @@ class ImagesStep(ServiceStep):
             path = "/imagine/prepare"
             given = FromImageRequest.model_validate(job.request)
             wish = PrepareRequest(images=sources_of(given, job_id=job.id), output_prefix=prefix)
-        made, digest, took = await self.ask(job, path, wish, ImagineResult, progress, holding)
-        refs = [view.ref for view in made.views] + [view.unlit_ref for view in made.views if view.unlit_ref]
-        refs += [made.scene] if made.scene else []
-        self.check(refs)
-        return StageResult(
-            engine=made.engine if job.kind == "generate" else "prepare",
-            engine_version=made.engine_version,
-            inputs_sha256=digest,
-            artifacts=tuple(refs),
-            warnings=made.warnings,
-            started_at=started,
-            duration_s=round(took, 3),
-            value=made.model_dump(mode="json"),
-        )
+        made = await self.ask(job, path, wish, ImagineResult, files=_pictures, progress=progress, holding=holding)
+        # Given pictures are prepared, whichever image engine lives in that process.
+        return made if job.kind == "generate" else made.model_copy(update={"engine": "prepare"})
+
+
+def _pictures(made: ImagineResult) -> list[ArtifactRef]:
+    refs = [view.ref for view in made.views] + [view.unlit_ref for view in made.views if view.unlit_ref]
+    return refs + ([made.scene] if made.scene else [])
 
 
 class ReconstructStep(ServiceStep):
@@ -176,7 +186,6 @@ class ReconstructStep(ServiceStep):
 
     async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
         """See Step."""
-        started = time.time()
         images = ImagineResult.model_validate(job.results[State.GENERATING_IMAGES].value)
         wish = ReconstructRequest(
             views=images.views,
@@ -185,17 +194,14 @@ class ReconstructStep(ServiceStep):
             seed=job.plan.seed,
             output_prefix=f"outputs/{job.id}/{job.attempt}",
         )
-        made, digest, took = await self.ask(job, "/reconstruct/mesh", wish, ReconstructResult, progress, holding)
-        self.check([made.mesh])
-        return StageResult(
-            engine=made.engine,
-            engine_version=made.engine_version,
-            inputs_sha256=digest,
-            artifacts=(made.mesh,),
-            warnings=made.warnings,
-            started_at=started,
-            duration_s=round(took, 3),
-            value=made.model_dump(mode="json"),
+        return await self.ask(
+            job,
+            "/reconstruct/mesh",
+            wish,
+            ReconstructResult,
+            files=lambda made: [made.mesh],
+            progress=progress,
+            holding=holding,
         )
 
 
@@ -204,7 +210,6 @@ class PostprocessStep(ServiceStep):
 
     async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
         """See Step."""
-        started = time.time()
         images = ImagineResult.model_validate(job.results[State.GENERATING_IMAGES].value)
         mesh = ReconstructResult.model_validate(job.results[State.RECONSTRUCTING_3D].value)
         kind = GenerateRequest if job.kind == "generate" else FromImageRequest
@@ -220,18 +225,14 @@ class PostprocessStep(ServiceStep):
             output_prefix=f"outputs/{job.id}/{job.attempt}",
             recipe=recipe_of(job),
         )
-        made, digest, took = await self.ask(job, "/postprocess/clean", wish, CleanResult, progress, holding)
-        refs = [output.ref for output in made.outputs]
-        self.check(refs)
-        return StageResult(
-            engine=made.engine,
-            engine_version=made.engine_version,
-            inputs_sha256=digest,
-            artifacts=tuple(refs),
-            warnings=made.warnings,
-            started_at=started,
-            duration_s=round(took, 3),
-            value=made.model_dump(mode="json"),
+        return await self.ask(
+            job,
+            "/postprocess/clean",
+            wish,
+            CleanResult,
+            files=lambda made: [output.ref for output in made.outputs],
+            progress=progress,
+            holding=holding,
         )
 
 

@@ -105,6 +105,7 @@ class _Trip:
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as error:
+            # A fault of ours must end this job, not this worker and the other jobs it carries.
             log.error("unexpected_error", exc_info=error)
             await self._fail(internal_error("the worker failed; its log has the reason"))
 
@@ -123,6 +124,14 @@ class _Trip:
         if kept is None or kept.token != self.job.token:
             raise LeaseLost(self.job.id)
         return kept
+
+    async def _completed(self) -> bool:
+        """The job is complete: nobody else completes a job we hold, so the trip is about to end by itself."""
+        try:
+            kept = await self.store.get(self.job.id)
+        except StoreUnavailable:
+            return False
+        return kept is not None and kept.state is State.COMPLETED
 
     def _progress(self, fraction: float, phase: str) -> None:
         self.fraction, self.phase = fraction, phase
@@ -155,8 +164,9 @@ class _Trip:
                     elif changed:
                         await self._latest()
                 except LeaseLost:
-                    self.lost = True
-                    trip.cancel()
+                    if not await self._completed():
+                        self.lost = True
+                        trip.cancel()
                     return
                 except StoreUnavailable:
                     await asyncio.sleep(0.25)

@@ -19,7 +19,6 @@ _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _FLOAT, _UINT = 5126, 5125
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}
-MEDIA_TYPE = "model/gltf-binary"
 
 
 class InvalidGlb(InvalidMesh):

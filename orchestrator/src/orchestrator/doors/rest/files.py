@@ -1,5 +1,6 @@
 """Routes that hand out files."""
 
+import asyncio
 import io
 import zipfile
 from typing import Annotated
@@ -50,7 +51,7 @@ async def download(
     companions = [output for output in job.outputs if output.role == "companion"]
     if not companions or not bundle:
         return _file(request, door.jobs.artifacts, asset.ref, f"{job.id}.{asset.format}")
-    content = _bundle(door.jobs.artifacts, [asset, *companions])
+    content = await asyncio.to_thread(_bundle, door.jobs.artifacts, [asset, *companions])
     headers = {"Content-Disposition": f'attachment; filename="{job.id}-{asset.format}.zip"', **_SAFE}
     return Response(content, media_type="application/zip", headers=headers)
 

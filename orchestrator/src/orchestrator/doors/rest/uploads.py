@@ -1,5 +1,6 @@
 """`POST /3d/from-image` in its two forms: JSON, and a form with files."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Sequence
@@ -122,4 +123,4 @@ def _options(form: FormData) -> dict[str, Any]:
 async def _store(file: UploadFile, artifacts: ArtifactStore, job_id: str, number: int) -> ArtifactRef:
     content = await file.read()
     ending = next((name for magic, name in _KINDS.items() if content.startswith(magic)), "bin")
-    return artifacts.put(f"inputs/{job_id}/upload-{number + 1}.{ending}", content)
+    return await asyncio.to_thread(artifacts.put, f"inputs/{job_id}/upload-{number + 1}.{ending}", content)
