@@ -188,6 +188,13 @@ def left_out(job: Job, stage: State) -> bool:
     return job.until is not None and ROAD.index(stage) > ROAD.index(job.until)
 
 
+def told_as(following: Job, result: StageResult) -> str:
+    """The kind of event that an advance is."""
+    if following.state is State.COMPLETED:
+        return "completed"
+    return "skipped" if result.skipped else "stage"
+
+
 def event_of(job: Job, kind: str) -> JobEvent:
     """The history entry of the job's last change; the store gives it its id and time."""
     return JobEvent.model_validate(

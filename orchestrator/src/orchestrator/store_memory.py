@@ -10,7 +10,7 @@ from scratch3d.contracts.jobs import JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
 
-from .domain import Job, StageResult, advanced, claimed, event_of, failed, requeued, resumed, waiting
+from .domain import Job, StageResult, advanced, claimed, event_of, failed, requeued, resumed, told_as, waiting
 from .errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull
 from .problems import CANCELLED
 from .store import Idempotency, Page, Watch
@@ -72,7 +72,7 @@ class MemoryStore:
     async def advance(self, job: Job, result: StageResult) -> Job:
         """See JobStore."""
         following = advanced(self._held(job), result, time.time())
-        kind = "completed" if following.state is State.COMPLETED else "skipped" if result.skipped else "stage"
+        kind = told_as(following, result)
         if following.is_final:
             self._leases.pop(job.id, None)
         return self._keep(following, kind)

@@ -19,7 +19,7 @@ from scratch3d.contracts.jobs import PROGRESS_AT, JobEvent, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
 
-from .domain import MESSAGES, Job, StageResult, advanced, event_of, failed, requeued, resumed, waiting
+from .domain import MESSAGES, Job, StageResult, advanced, event_of, failed, requeued, resumed, told_as, waiting
 from .errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull, StoreUnavailable
 from .live import LiveFeed
 from .problems import CANCELLED
@@ -94,7 +94,7 @@ class RedisStore:
     async def advance(self, job: Job, result: StageResult) -> Job:
         """See JobStore."""
         following = advanced(job, result, time.time())
-        kind = "completed" if following.state is State.COMPLETED else "skipped" if result.skipped else "stage"
+        kind = told_as(following, result)
         return await self._write(job, following, kind, lease="drop" if following.is_final else "keep")
 
     async def fail(self, job: Job, problem: Problem) -> Job:
