@@ -21,7 +21,10 @@ class EngineCard(Value):
     commercial: Literal["yes", "conditional", "no"] = "yes"
     vram_gb: float | None = None
     cpu: bool = True
+    #: `prompt`, `calibrated_views`, `named_views`, `picture` (alone) or `mesh`: what it can start from.
     inputs: tuple[str, ...] = ()
+    #: Fewest views it can use.
+    min_views: int = 1
     #: Named view set by number of views, for engines that want calibrated pictures.
     view_sets: dict[str, str] = Field(default_factory=dict)
     #: JSON schema of the engine's options.
@@ -35,6 +38,8 @@ class EngineList(Value):
     """Answer of `GET /engines`: engines in order of preference."""
 
     engines: tuple[EngineCard, ...]
+    #: image-service alone: engines that remove backgrounds.
+    matting: tuple[EngineCard, ...] = ()
 
 
 class PublicEngines(Value):
@@ -43,6 +48,8 @@ class PublicEngines(Value):
     images: tuple[EngineCard, ...]
     reconstruction: tuple[EngineCard, ...]
     postprocess: tuple[EngineCard, ...]
+    #: Removal of backgrounds, a part of the first stage.
+    matting: tuple[EngineCard, ...] = ()
     #: Services that did not answer; their engines are the last known ones.
     unreachable: tuple[str, ...] = ()
 

@@ -4,7 +4,7 @@ import unicodedata
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, WithJsonSchema, model_validator
 
 from .engines import Seed
 from .meshes import MeshFormat
@@ -48,8 +48,15 @@ def _clean_prompt(prompt: str) -> str:
 
 
 # The raw limit stops absurd bodies before normalisation; NFC can only shorten to a third.
-Prompt = Annotated[str, StringConstraints(max_length=6000), AfterValidator(_clean_prompt)]
+Prompt = Annotated[
+    str,
+    StringConstraints(max_length=6000),
+    AfterValidator(_clean_prompt),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 2000, "pattern": r"\S"}),
+]
 EngineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.\-]{0,63}$")]
+#: A picture of 20 MB as base64, and its prefix.
+MAX_DATA_URI = 27_000_000
 Tier = Literal["auto", "fast", "standard", "balanced", "high", "quality"]
 
 
@@ -61,6 +68,8 @@ class JobOptions(Request):
     seed: Seed | None = None
     views: Annotated[int, Field(ge=1, le=16)] | None = None
     engine: EngineName = "auto"
+    #: Options of the reconstruction engine, as its row in `/3d/engines` describes them; for a named engine only.
+    engine_options: Annotated[dict[str, JsonValue], Field(max_length=16)] = Field(default_factory=dict)
     postprocess_engine: EngineName = "auto"
     target_faces: Annotated[int, Field(ge=100, le=2_000_000)] | None = None
     texture: bool = True
@@ -80,6 +89,17 @@ class GenerateRequest(JobOptions):
     style: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+UrlText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_DATA_URI),
+    # The limit is for pictures in the text; in the description it would only ask for texts of that length.
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "pattern": "^([hH][tT][tT][pP][sS]?://|[dD][aA][tT][aA]:image/)"}
+    ),
+]
+
+
 class _Placed(Request):
     view: ViewName | None = None
     azimuth_deg: Annotated[float, Field(ge=-360, le=360)] | None = None
@@ -89,20 +109,20 @@ class _Placed(Request):
 class ImagePath(_Placed):
     """A picture under the inputs volume: `x.png`, `inputs/x.png` or `/inputs/x.png`."""
 
-    path: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    path: PathText
 
 
 class ImageUrl(_Placed):
-    """A picture on the public web."""
+    """A picture on the public web (http, https), or in the request itself (`data:` with base64)."""
 
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    url: UrlText
 
 
 class FromImageRequest(JobOptions):
-    """`POST /3d/from-image`: exactly one of the two lists."""
+    """`POST /3d/from-image`: exactly one of the two lists; a text is what its list says."""
 
-    image_paths: Annotated[tuple[ImagePath | str, ...], Field(max_length=16)] = ()
-    image_urls: Annotated[tuple[ImageUrl | str, ...], Field(max_length=16)] = ()
+    image_paths: Annotated[tuple[ImagePath | ImageUrl | PathText, ...], Field(max_length=16)] = ()
+    image_urls: Annotated[tuple[ImageUrl | ImagePath | UrlText, ...], Field(max_length=16)] = ()
     matting_engine: EngineName = "auto"
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ class ReconstructRequest(Request):
     #: Cells along the longest side of the object.
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
     seed: Seed = 0
+    #: What the engine's card lists under `options`.
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     output_format: Literal["glb"] = "glb"
     output_prefix: ArtifactKey | None = None
 

@@ -146,16 +146,21 @@ def read_glb(data: bytes) -> Model:
     document, binary = _chunks(data)
     try:
         return Model(parts=tuple(_read_part(document, binary, mesh) for mesh in document["meshes"]))
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidGlb(f"the GLB's JSON is not of the expected form: {error!r}") from error
+
+
+def read_part(data: bytes) -> Part:
+    """The single mesh of a GLB with its material."""
+    parts = read_glb(data).parts
+    if len(parts) != 1:
+        raise InvalidGlb(f"expected one mesh, found {len(parts)}")
+    return parts[0]
 
 
 def read_mesh(data: bytes) -> Mesh:
     """The single mesh of a GLB."""
-    parts = read_glb(data).parts
-    if len(parts) != 1:
-        raise InvalidGlb(f"expected one mesh, found {len(parts)}")
-    return parts[0].mesh
+    return read_part(data).mesh
 
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -174,19 +179,37 @@ def _chunks(data: bytes) -> tuple[dict[str, Any], memoryview]:
         document = json.loads(data[20 : 20 + json_length])
     except (ValueError, RecursionError) as error:
         raise InvalidGlb("the JSON chunk cannot be parsed") from error
-    if not isinstance(document, dict) or any("uri" in item for item in document.get("buffers", [])):
+    if not isinstance(document, dict):
+        raise InvalidGlb("the JSON chunk is not an object")
+    if document.get("extensionsRequired"):
+        raise InvalidGlb("it requires extensions, and none are read")
+    buffers = document.get("buffers", [])
+    if not isinstance(buffers, list) or any(not isinstance(item, dict) or "uri" in item for item in buffers):
         raise InvalidGlb("external buffers are not read")
     return cast(dict[str, Any], document), memoryview(data)[start : start + bin_length]
+
+
+def _whole(value: Any) -> int:
+    """A count or an offset of the JSON; anything else would be allocated or sliced with."""
+    if type(value) is not int or value < 0:
+        raise InvalidGlb("a count or an offset is not a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise InvalidGlb("a material's value is not a number")
+    return float(value)
 
 
 def _array(document: dict[str, Any], binary: memoryview, index: int) -> Array:
     accessor = document["accessors"][index]
     view = document["bufferViews"][accessor["bufferView"]]
-    count, width = int(accessor["count"]), _WIDTH[accessor["type"]]
-    offset, length = int(view["byteOffset"]), int(view["byteLength"])
+    count, width = _whole(accessor["count"]), _WIDTH[accessor["type"]]
+    offset, length = _whole(view["byteOffset"]), _whole(view["byteLength"])
     if accessor["componentType"] not in (_FLOAT, _UINT) or "sparse" in accessor or "byteStride" in view:
         raise InvalidGlb("only tightly packed float32 and uint32 arrays are read")
-    if count < 0 or offset < 0 or 4 * count * width > length or offset + length > len(binary):
+    if 4 * count * width > length or offset + length > len(binary):
         raise InvalidGlb("an array reaches outside its buffer")
     kind = np.float32 if accessor["componentType"] == _FLOAT else np.uint32
     flat = np.frombuffer(binary, kind, count * width, offset)
@@ -218,19 +241,18 @@ def _read_part(document: dict[str, Any], binary: memoryview, described: dict[str
 
 def _read_material(document: dict[str, Any], binary: memoryview, described: dict[str, Any]) -> Material:
     pbr = described["pbrMetallicRoughness"]
-    base = pbr.get("baseColorFactor", [1.0, 1.0, 1.0, 1.0])
-    if not all(math.isfinite(c) for c in base):
-        raise InvalidGlb("a base colour is not finite")
+    base = [_number(c) for c in pbr.get("baseColorFactor", [1.0, 1.0, 1.0, 1.0])]
     png = None
     if "baseColorTexture" in pbr:
         image = document["images"][document["textures"][pbr["baseColorTexture"]["index"]]["source"]]
         view = document["bufferViews"][image["bufferView"]]
-        png = bytes(binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]])
+        start = _whole(view["byteOffset"])
+        png = bytes(binary[start : start + _whole(view["byteLength"])])
     return Material(
         name=str(described.get("name", "material")),
-        base_linear=(float(base[0]), float(base[1]), float(base[2])),
-        metallic=float(pbr.get("metallicFactor", 1.0)),
-        roughness=float(pbr.get("roughnessFactor", 1.0)),
+        base_linear=(base[0], base[1], base[2]),
+        metallic=_number(pbr.get("metallicFactor", 1.0)),
+        roughness=_number(pbr.get("roughnessFactor", 1.0)),
         texture_png=png,
         double_sided=bool(described.get("doubleSided", False)),
     )

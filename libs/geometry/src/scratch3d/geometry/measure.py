@@ -29,6 +29,11 @@ def closedness(faces: I32) -> Closedness:
     return Closedness(watertight=paired, manifold=bool((counts <= 2).all()), open_edges=int((counts == 1).sum()))
 
 
+def euler_number(faces: I32) -> int:
+    """Vertices less edges plus faces: for a closed surface, twice (bodies less handles)."""
+    return len(np.unique(faces)) - len(np.unique(_undirected_keys(faces))) + len(faces)
+
+
 def _edge_keys(faces: I32) -> I64:
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     return np.asarray(pairs[:, 0] << 32 | pairs[:, 1])

@@ -1,7 +1,8 @@
 """The FastAPI application every process starts from, and the HTTP side of a stage call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -34,14 +35,21 @@ STAGE_PROBLEMS: dict[int | str, dict[str, Any]] = {
 log = get_logger("app")
 
 
-def new_app(title: str, version: str, *, lifespan: Any, max_upload_bytes: int = MAX_JSON_BYTES) -> FastAPI:
-    """An application with our errors, body limits and log context."""
+def new_app(
+    title: str,
+    version: str,
+    *,
+    lifespan: Any,
+    max_upload_bytes: int = MAX_JSON_BYTES,
+    json_limits: Mapping[str, int] = MappingProxyType({}),
+) -> FastAPI:
+    """An application with our errors, body limits (`json_limits`: by path, in bytes) and log context."""
     app = FastAPI(title=title, version=version, lifespan=lifespan)
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
-    app.add_middleware(BodyLimit, max_upload_bytes=max_upload_bytes)
+    app.add_middleware(BodyLimit, max_upload_bytes=max_upload_bytes, json_limits=json_limits)
     app.add_middleware(JobContext)
     return app
 
@@ -121,8 +129,8 @@ async def _on_unexpected(_: Request, error: Exception) -> Response:
 class BodyLimit:
     """Stops a request body that is too large, whether or not its length was announced; forms have their own limit."""
 
-    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
-        self.app, self.max_upload_bytes = app, max_upload_bytes
+    def __init__(self, app: ASGIApp, max_upload_bytes: int, json_limits: Mapping[str, int]) -> None:
+        self.app, self.max_upload_bytes, self.json_limits = app, max_upload_bytes, json_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what is received."""
@@ -131,7 +139,7 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         form = headers.get(b"content-type", b"").startswith(b"multipart/")
-        limit = self.max_upload_bytes if form else MAX_JSON_BYTES
+        limit = self.max_upload_bytes if form else self.json_limits.get(scope["path"], MAX_JSON_BYTES)
         announced = headers.get(b"content-length", b"0")
         problem = TooLarge(f"the request body is larger than {limit} bytes").problem()
         if announced.isdigit() and int(announced) > limit:

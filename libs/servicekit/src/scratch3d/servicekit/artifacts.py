@@ -109,12 +109,43 @@ class ArtifactStore:
         return path
 
     def open(self, key: str) -> BinaryIO:
-        """The file for reading."""
-        return open(self.local(key), "rb")
+        """The file for reading; NotFound when there is no such regular file. No symbolic link is ever followed."""
+        descriptor = self._descend(key)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotFound(f"there is no file {key}")
+        return os.fdopen(descriptor, "rb")
+
+    def open_given(self, key: str) -> BinaryIO:
+        """As `open`, for a key that a caller named: not a second name of a file that lies elsewhere either."""
+        file = self.open(key)
+        if os.fstat(file.fileno()).st_nlink > 1:
+            file.close()
+            raise NotFound(f"there is no file {key} of its own: it is a hard link")
+        return file
+
+    def _descend(self, key: str) -> int:
+        """A descriptor of the key's file, opened directory by directory, so that none can be swapped on the way."""
+        checked_key(key)
+        root, *folders, name = key.split("/")
+        try:
+            here = os.open(self.roots[root], os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for folder in folders:
+                    below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+                    os.close(here)
+                    here = below
+                # Without waiting: a named pipe would hold the open until somebody writes to it.
+                return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+            finally:
+                os.close(here)
+        except OSError:
+            raise NotFound(f"there is no file {key}") from None
 
     def reference(self, key: str) -> ArtifactRef:
         """A reference to a file that is already there."""
-        return _ref(key, self.local(key).read_bytes())
+        with self.open(key) as file:
+            return _ref(key, file.read())
 
     def exists(self, ref: ArtifactRef) -> bool:
         """There is a file of the recorded size under this key."""

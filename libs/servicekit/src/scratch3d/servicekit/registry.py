@@ -5,6 +5,7 @@ service's protocol; it is built with the service's settings. `Runners` holds tho
 """
 
 import asyncio
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
@@ -16,6 +17,9 @@ from scratch3d.contracts.engines import EngineCard, EngineList
 
 from .errors import NotAvailable
 from .runner import Runner
+
+#: Whether an engine can take what is given.
+Fits = Callable[[EngineCard], bool]
 
 
 class UnknownEngine(NotAvailable):
@@ -65,14 +69,14 @@ def cards(group: str, preference: tuple[str, ...]) -> tuple[EngineCard, ...]:
     return tuple(_card(group, name) for name in ordered)
 
 
-def choose(group: str, wanted: str, preference: tuple[str, ...]) -> str:
-    """`auto` is the first preferred engine that can run; any other name is itself, if it can run here."""
+def choose(group: str, wanted: str, preference: tuple[str, ...], fits: Fits = lambda _: True) -> str:
+    """`auto` is the first preferred engine that can run and that fits; any other name is itself, if it can run here."""
     found = {card.id: card for card in cards(group, preference)}
     if wanted == "auto":
         for name in preference:
-            if (card := found.get(name)) and card.available:
+            if (card := found.get(name)) and card.available and fits(card):
                 return name
-        raise EngineUnavailable("no engine can run here", field="engine")
+        raise EngineUnavailable("no engine that can do this runs here", field="engine")
     card = found.get(wanted)
     if card is None:
         # Only configured names are ever imported: a request must not choose what code runs.
@@ -137,9 +141,9 @@ class Runners:
         for runner in self.running.values():
             await runner.close()
 
-    def choose(self, wanted: str) -> Runner:
-        """The runner of an engine; NotAvailable for one that does not run here."""
-        name = choose(self.group, wanted, self.preference)
+    def choose(self, wanted: str, fits: Fits = lambda _: True) -> Runner:
+        """The runner of an engine, for `auto` of one that fits; NotAvailable for one that does not run here."""
+        name = choose(self.group, wanted, self.preference, fits)
         if name not in self.running:
             raise NotAvailable(f"engine {name!r} is not switched on here ({self.switch})", field="engine")
         return self.running[name]
