@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from scratch3d.servicekit import metrics, registry
+from scratch3d.servicekit import metrics
 from scratch3d.servicekit.app import new_app
 from scratch3d.servicekit.health import health_router
 from scratch3d.servicekit.registry import Runners
+from scratch3d.servicekit.runner import Runner
 
 from . import api
 from .engines import GROUP
@@ -18,8 +19,15 @@ VERSION = "0.1.0"
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service, with one child process per engine that can run here and is switched on."""
-    state = api.State(settings)
+    """The service: a child process for given pictures, and one per image engine that can run here and is switched on."""
+    intake = Runner(
+        "image_service.intake.work:create",
+        {"settings": settings.model_dump(mode="json")},
+        name="intake",
+        deadline_s=settings.engine_deadline_s,
+        memory_limit_mb=settings.engine_memory_mb,
+    )
+    state = api.State(settings, intake)
     runners = Runners(
         GROUP,
         settings.image_engines,
@@ -33,11 +41,17 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runners | api.State]]:
         state.artifacts.prepare()
+        await intake.start()
         await runners.start()
         yield {"runners": runners, "service": state}
         await runners.close()
+        await intake.close()
+
+    async def intake_ready() -> str:
+        return "ok" if intake.ready else intake.load_error or "loading"
 
     app = new_app("scratch-3d image-service", VERSION, lifespan=lifespan)
-    for router in (api.router, registry.router, health_router({"engine": runners.check}), metrics.router):
+    ready = health_router({"engine": runners.check, "intake": intake_ready})
+    for router in (api.router, ready, metrics.router):
         app.include_router(router)
     return app

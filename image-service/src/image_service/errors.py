@@ -3,7 +3,10 @@
 Unprocessable
 ├── UnreadableImage   422 unreadable_image
 ├── ImageTooLarge     422 image_too_large
-└── NoObject          422 no_object
+├── NoObject          422 no_object
+├── InvalidUrl        422 invalid_url
+├── ForbiddenAddress  422 forbidden_address
+└── FetchFailed       422 fetch_failed
 """
 
 from scratch3d.servicekit.errors import Unprocessable
@@ -25,3 +28,21 @@ class NoObject(Unprocessable):
     """No object stands out from the background."""
 
     code = "no_object"
+
+
+class InvalidUrl(Unprocessable):
+    """The text is not a URL that is fetched here."""
+
+    code = "invalid_url"
+
+
+class ForbiddenAddress(Unprocessable):
+    """The URL leads to an address that requests may not name."""
+
+    code = "forbidden_address"
+
+
+class FetchFailed(Unprocessable):
+    """The URL could not be fetched."""
+
+    code = "fetch_failed"

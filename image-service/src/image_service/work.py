@@ -1,30 +1,26 @@
-"""What runs in the engine's process: make or prepare pictures, store them, return references."""
+"""What runs in the engine's process: make pictures, store them, return references."""
 
-import io
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest, WantedView
-from scratch3d.contracts.views import VIEW_SETS, View
+from scratch3d.contracts.images import ImagineRequest, ImagineResult, WantedView
+from scratch3d.contracts.views import VIEW_SETS
 from scratch3d.geometry.glb import read_glb
-from scratch3d.geometry.mesh import U8
 from scratch3d.servicekit import registry
 from scratch3d.servicekit.artifacts import ArtifactStore
-from scratch3d.servicekit.errors import InvalidResult, NotFound, Unprocessable
+from scratch3d.servicekit.errors import InvalidResult, Unprocessable
 from scratch3d.servicekit.runner import Payload, Report
 
 from .engines import GROUP
 from .engines.base import ImageEngine, Pictures
-from .pictures import Limits, load_rgba
-from .prepare import prepare
+from .keep import keep
 from .settings import Settings
 
 
 class ImageWork:
-    """One image engine and the preparation of given pictures."""
+    """One image engine with its file handling."""
 
     def __init__(self, engine_name: str, settings: Settings) -> None:
         self.settings = settings
@@ -37,66 +33,23 @@ class ImageWork:
         self.engine.load()
 
     def run(self, request: Payload, report: Report) -> Payload:
-        """`{"generate": ImagineRequest}` or `{"prepare": PrepareRequest}` to an ImagineResult."""
+        """An ImagineRequest to an ImagineResult."""
         started = perf_counter()
-        if request.get("generate"):
-            wish = ImagineRequest.model_validate(request["generate"])
-            pictures = self.engine.generate(
-                wish.prompts, wanted_views(wish), size_px=wish.size_px, seed=wish.seed, report=report
-            )
-            result = self._keep(_checked(pictures, wish.size_px), wish.output_prefix, wish.seed, report)
-        else:
-            given = PrepareRequest.model_validate(request["prepare"])
-            result = self._keep(self._prepare(given, report), given.output_prefix, 0, report)
+        wish = ImagineRequest.model_validate(request)
+        pictures = self.engine.generate(
+            wish.prompts, wanted_views(wish), size_px=wish.size_px, seed=wish.seed, style=wish.style, report=report
+        )
+        report(0.95, "storing")
+        result = ImagineResult(
+            engine=self.engine_name, engine_version=self.engine.card().version, seed=wish.seed, views=()
+        )
+        prefix = wish.output_prefix or "cache/image-service"
+        result = keep(self.artifacts, prefix, _checked(pictures, wish.size_px), result)
         return result.model_copy(update={"duration_s": round(perf_counter() - started, 4)}).model_dump(mode="json")
 
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
-
-    def _prepare(self, given: PrepareRequest, report: Report) -> Pictures:
-        limits = Limits(max_pixels=self.settings.max_picture_mpx * 1e6, max_bytes=self.settings.max_picture_mb * 1e6)
-        images = []
-        for number, source in enumerate(given.images):
-            report(number / len(given.images) * 0.8, f"picture {number + 1} of {len(given.images)}")
-            field = f"image_paths[{number}]"
-            try:
-                content = self.artifacts.local(source.key).read_bytes()
-            except NotFound as error:
-                raise Unprocessable(error.detail, code="not_found", field=field) from None
-            images.append(load_rgba(content, limits, field=field))
-        return prepare(given.images, images, given.size_px)
-
-    def _keep(self, pictures: Pictures, prefix: str | None, seed: int, report: Report) -> ImagineResult:
-        report(0.95, "storing")
-        prefix = prefix or "cache/image-service"
-        views = []
-        for picture in pictures.pictures:
-            ref = self.artifacts.put(f"{prefix}/{picture.name}.png", _png(picture.rgba))
-            unlit = (
-                self.artifacts.put(f"{prefix}/{picture.name}-unlit.png", _png(picture.unlit_rgba))
-                if picture.unlit_rgba is not None
-                else None
-            )
-            views.append(
-                View(
-                    name=picture.name,
-                    ref=ref,
-                    camera=picture.camera,
-                    alpha_trusted=picture.alpha_trusted,
-                    unlit_ref=unlit,
-                )
-            )
-        scene = self.artifacts.put(f"{prefix}/scene.glb", pictures.scene_glb) if pictures.scene_glb else None
-        return ImagineResult(
-            engine=self.engine_name,
-            engine_version=self.engine.card().version,
-            seed=seed,
-            views=tuple(views),
-            scene=scene,
-            warnings=pictures.warnings,
-            image_paths=tuple(view.ref.public_path for view in views),
-        )
 
 
 def create(arguments: dict[str, Any]) -> ImageWork:
@@ -124,10 +77,3 @@ def _checked(pictures: Pictures, size_px: int) -> Pictures:
     if pictures.scene_glb is not None:
         read_glb(pictures.scene_glb)
     return pictures
-
-
-def _png(rgba: U8) -> bytes:
-    buffer = io.BytesIO()
-    # Level 1: views are many and short-lived, and the default level takes four times as long for a tenth less.
-    Image.fromarray(rgba).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
