@@ -22,6 +22,8 @@ class Picture:
     #: the same without light, if the engine can tell
     unlit_rgba: U8 | None = None
     alpha_trusted: bool = False
+    #: the camera is measured, not only what the view's name says
+    calibrated: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +47,14 @@ class ImageEngine(Protocol):
         """Bring it up; called once."""
 
     def generate(
-        self, prompts: Sequence[str], wanted: Sequence[WantedView], *, size_px: int, seed: int, report: Report
+        self,
+        prompts: Sequence[str],
+        wanted: Sequence[WantedView],
+        *,
+        size_px: int,
+        seed: int,
+        style: str | None,
+        report: Report,
     ) -> Pictures:
         """Make the wanted views; Unprocessable when the prompt cannot be drawn."""
 

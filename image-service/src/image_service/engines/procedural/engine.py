@@ -12,11 +12,14 @@ from scratch3d.geometry.camera import basis
 from scratch3d.geometry.glb import write_glb
 from scratch3d.geometry.mesh import U8, Mesh
 from scratch3d.geometry.render import render, surface_of
+from scratch3d.servicekit.errors import Unprocessable
 from scratch3d.servicekit.runner import Report
 
 from ..base import Picture, Pictures
-from .grammar import parse
+from .grammar import Description, parse
 from .scene import build, with_creases
+from .styles import STYLES
+from .things import THINGS
 from .vocabulary import listed
 
 #: Free border around the object, as a share of its largest extent in any view.
@@ -36,9 +39,9 @@ class Procedural:
         """Always available."""
         return EngineCard(
             id="procedural",
-            version="1",
+            version="2",
             available=True,
-            summary="Exact views of scenes made of simple solids; no weights, CPU only",
+            summary="Exact views of scenes of everyday things; no weights, CPU only",
             licence_code="Apache-2.0",
             inputs=("prompt",),
             vocabulary=listed(),
@@ -46,15 +49,24 @@ class Procedural:
 
     def load(self) -> None:
         """Compile the renderer's kernels before the first request."""
-        warm_up = build(parse("a cube")[0])
+        warm_up = build(parse("a cube"))
         render(surface_of(warm_up.mesh), Camera(azimuth_deg=0), 64, samples=1)
 
     def generate(
-        self, prompts: Sequence[str], wanted: Sequence[WantedView], *, size_px: int, seed: int, report: Report
+        self,
+        prompts: Sequence[str],
+        wanted: Sequence[WantedView],
+        *,
+        size_px: int,
+        seed: int,
+        style: str | None,
+        report: Report,
     ) -> Pictures:
         """All views come from one scene, so only the first prompt is read; the seed has nothing to decide."""
-        items, warnings = parse(prompts[0])
-        scene = build(items)
+        if style is not None and style not in STYLES:
+            raise Unprocessable(f"is not one of {', '.join(STYLES)}", field="style")
+        said = parse(prompts[0])
+        scene = build(said, style=style)
         half_width = _half_width(scene.mesh, wanted)
         surface = surface_of(scene.mesh)
         pictures = []
@@ -72,10 +84,19 @@ class Procedural:
                 )
             )
         glb = write_glb([with_creases(part) for part in scene.parts])
-        return Pictures(pictures=tuple(pictures), scene_glb=glb, warnings=tuple(warnings))
+        warnings = (*said.warnings, *scene.warnings, *_hollows(said))
+        return Pictures(pictures=tuple(pictures), scene_glb=glb, warnings=warnings)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _hollows(said: Description) -> tuple[str, ...]:
+    """What the pictures cannot tell an engine that works from outlines."""
+    names = dict.fromkeys(i.thing for i in said.items if THINGS[i.thing].hollow and i.thing != "box")
+    if not names:
+        return ()
+    return (f"no outline shows how deep the {', '.join(names)} is: an engine that carves fills the hollow",)
 
 
 def _half_width(mesh: Mesh, wanted: Sequence[WantedView]) -> float:
