@@ -74,6 +74,22 @@ async def test_bad_requests_name_the_field(
     assert reply.json()["errors"][0]["field"] == field
 
 
+@pytest.mark.parametrize(("count", "engine"), [(1, "inflate"), (2, "visual-hull"), (3, "soft-hull"), (4, "soft-hull")])
+async def test_the_engine_fits_the_pictures(
+    service: httpx.AsyncClient, sphere_views: list[View], count: int, engine: str
+) -> None:
+    paths = [view.ref.public_path for view in sphere_views[:count]]
+    reply = await service.post("/reconstruct/mesh", json={"image_paths": paths, "resolution": 48})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["engine"] == engine
+
+
+async def test_options_of_an_engine_are_checked(service: httpx.AsyncClient, sphere_views: list[View]) -> None:
+    asked = body(sphere_views[:1], engine="inflate", options={"thickness": 9})
+    reply = await service.post("/reconstruct/mesh", json=asked)
+    assert reply.status_code == 422 and reply.json()["errors"][0]["field"] == "options.thickness"
+
+
 async def test_views_whose_file_changed_are_refused(
     service: httpx.AsyncClient, sphere_views: list[View], data_dir: Path
 ) -> None:
@@ -85,6 +101,7 @@ async def test_views_whose_file_changed_are_refused(
 async def test_operations(service: httpx.AsyncClient) -> None:
     assert (await service.get("/health")).json() == {"status": "ok"}
     assert (await service.get("/ready")).json()["ready"] is True
-    assert (await service.get("/engines")).json()["engines"][0]["id"] == "visual-hull"
+    engines = (await service.get("/engines")).json()["engines"]
+    assert [engine["id"] for engine in engines] == ["soft-hull", "visual-hull", "inflate"]
     assert "scratch3d_engine_busy" in (await service.get("/metrics")).text
     assert (await service.get("/nothing")).json()["code"] == "not_found"

@@ -15,7 +15,8 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="port to listen on")
     data_dir: Path = Field(Path("volumes"), description="directory that holds inputs/, outputs/ and cache/")
     reconstruction_engines: tuple[str, ...] = Field(
-        ("visual-hull",), description="reconstruction engines in order of preference"
+        ("soft-hull", "visual-hull", "inflate"),
+        description="reconstruction engines in order of preference; `auto` takes the first that can use what it is given",
     )
     engine_deadline_s: float = Field(600.0, description="one piece of engine work may take this long")
     engine_memory_mb: int = Field(8192, description="memory limit of an engine's process, 0 for none")

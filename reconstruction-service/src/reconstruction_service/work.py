@@ -23,6 +23,8 @@ from .engines.base import Reconstruction, Reconstructor, Sight
 from .errors import BadViews, EmptyMesh, NotFinite, WrongType
 from .settings import Settings
 
+#: What the seed's bare `image_paths` show, in their order.
+RING = ("front", "right", "back", "left")
 #: Half width of the cameras that the seed's bare `image_paths` are taken with.
 SEED_HALF_WIDTH_M = 0.6
 
@@ -45,11 +47,15 @@ class ReconstructWork:
         wish = ReconstructRequest.model_validate(request)
         sights = [self._sight(view) for view in self._views(wish)]
         made = self.engine.reconstruct(
-            sights, resolution=wish.resolution, seed=wish.seed, report=lambda f, phase: report(0.05 + 0.85 * f, phase)
+            sights,
+            resolution=wish.resolution,
+            seed=wish.seed,
+            options=wish.options,
+            report=lambda f, phase: report(0.05 + 0.85 * f, phase),
         )
         mesh = _checked(made)
         report(0.92, "storing")
-        glb = write_glb([Part(mesh=mesh, material=Material(name="vertex_colour"))])
+        glb = write_glb([Part(mesh=mesh, material=_material(made))])
         ref = self.artifacts.put(f"{wish.output_prefix or 'cache/reconstruction-service'}/raw.glb", glb)
         return ReconstructResult(
             engine=self.engine_name,
@@ -71,10 +77,9 @@ class ReconstructWork:
             raise BadViews("give exactly one of views and image_paths", field="views")
         if wish.views:
             return wish.views
-        ring = ("front", "right", "back", "left")
-        if len(wish.image_paths) > len(ring):
+        if len(wish.image_paths) > len(RING):
             raise BadViews("image_paths are front, right, back, left; use views for more", field="image_paths")
-        return [self._named_view(n, p, i) for i, (n, p) in enumerate(zip(ring, wish.image_paths, strict=False))]
+        return [self._named_view(n, p, i) for i, (n, p) in enumerate(zip(RING, wish.image_paths, strict=False))]
 
     def _named_view(self, name: str, path: str, number: int) -> View:
         field = f"image_paths[{number}]"
@@ -84,7 +89,7 @@ class ReconstructWork:
             raise Unprocessable(error.detail, code="not_found", field=field) from None
         azimuth, elevation = NAMED_VIEWS[name]
         camera = Camera(azimuth_deg=azimuth, elevation_deg=elevation, half_width_m=SEED_HALF_WIDTH_M)
-        return View(name=name, ref=ref, camera=camera, alpha_trusted=True)
+        return View(name=name, ref=ref, camera=camera, alpha_trusted=True, calibrated=False)
 
     def _sight(self, view: View) -> Sight:
         return Sight(
@@ -93,6 +98,7 @@ class ReconstructWork:
             rgba=self._picture(view.name, view.ref),
             unlit_rgba=self._picture(view.name, view.unlit_ref) if view.unlit_ref else None,
             alpha_trusted=view.alpha_trusted,
+            calibrated=view.calibrated,
         )
 
     def _picture(self, name: str, ref: ArtifactRef) -> U8:
@@ -109,6 +115,14 @@ class ReconstructWork:
 def create(arguments: dict[str, Any]) -> ReconstructWork:
     """Called in the child process by the runner."""
     return ReconstructWork(arguments["engine"], Settings.model_validate(arguments["settings"]))
+
+
+def _material(made: Reconstruction) -> Material:
+    if made.texture is None:
+        return Material(name="vertex_colour")
+    buffer = io.BytesIO()
+    Image.fromarray(made.texture).save(buffer, "PNG", compress_level=1)
+    return Material(name="texture", texture_png=buffer.getvalue())
 
 
 def _checked(made: object) -> Mesh:

@@ -7,7 +7,7 @@ from reconstruction_service.settings import Settings
 from reconstruction_service.work import ReconstructWork
 from scratch3d.contracts.meshes import ReconstructResult
 from scratch3d.contracts.views import VIEW_SETS, View
-from scratch3d.geometry.glb import read_mesh
+from scratch3d.geometry.glb import read_part
 from scratch3d.geometry.measure import closedness
 from scratch3d.servicekit import registry
 from scratch3d.servicekit.errors import Cancelled
@@ -43,8 +43,9 @@ def test_makes_a_closed_mesh_of_views_tells_its_progress_and_repeats_itself(
         "output_prefix": "outputs/test/1",
     }
     made = ReconstructResult.model_validate(work.run(request, lambda f, p: told.append((f, p))))
-    mesh = read_mesh(work.artifacts.get(made.mesh))
-    assert closedness(mesh.faces).watertight and mesh.colours_linear is not None
+    part = read_part(work.artifacts.get(made.mesh))
+    assert closedness(part.mesh.faces).watertight
+    assert part.mesh.colours_linear is not None or (part.mesh.uv is not None and part.material.texture_png)
     assert len(told) >= 3 and [f for f, _ in told] == sorted(f for f, _ in told)
     again = ReconstructResult.model_validate(work.run(request, lambda *_: None))
     assert again.mesh.sha256 == made.mesh.sha256

@@ -8,10 +8,12 @@ import pytest
 from reconstruction_service.engines.base import Sight
 from reconstruction_service.engines.visual_hull import field, reference
 from reconstruction_service.engines.visual_hull.engine import VisualHull
+from reconstruction_service.engines.visual_hull.phantoms import without_phantoms
 from reconstruction_service.engines.visual_hull.silhouette import signed_distance_px
 from reconstruction_service.errors import BadViews, NoSurface
 from scratch3d.contracts.views import Camera, cameras_of
 from scratch3d.geometry.measure import closedness, volume_m3
+from scratch3d.geometry.mesh import Mesh
 
 SIZE = 128
 
@@ -32,7 +34,7 @@ def sights(pictures: Sequence[np.ndarray], view_set: str) -> list[Sight]:
 
 
 def carve(given: Sequence[Sight], resolution: int = 64):  # type: ignore[no-untyped-def]
-    return VisualHull(None).reconstruct(given, resolution=resolution, seed=0, report=lambda *_: None)
+    return VisualHull(None).reconstruct(given, resolution=resolution, seed=0, options={}, report=lambda *_: None)
 
 
 @pytest.mark.parametrize("radius", [20.0, 20.37, 31.5])
@@ -76,6 +78,31 @@ def test_two_components_stay_two() -> None:
     made = carve(given).mesh
     assert closedness(made.faces).watertight
     assert not (np.abs(made.vertices[:, 0]) < 0.1).any()
+
+
+def boxes(*bodies: tuple[float, float, float]) -> Mesh:
+    """Cubes at (x, z) of a half width each."""
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([f for a, b, c, d in quads for f in ((a, b, c), (a, c, d))], np.int32)
+    at = [corners * half + np.array([x, 0, z], np.float32) for x, z, half in bodies]
+    return Mesh(
+        vertices=np.concatenate(at).astype(np.float32),
+        faces=np.concatenate([faces + 8 * n for n in range(len(bodies))]),
+    )
+
+
+def test_small_bodies_no_outline_needs_are_left_out() -> None:
+    ring = [Camera(azimuth_deg=0), Camera(azimuth_deg=90)]
+    pair = [(-0.3, -0.3, 0.15), (0.3, 0.3, 0.15)]
+    made, phantoms = without_phantoms(boxes(*pair, (-0.3, 0.3, 0.07)), ring)
+    assert phantoms == 1 and closedness(made.faces).watertight
+    assert np.array_equal(np.unique(made.vertices, axis=0), np.unique(boxes(*pair).vertices, axis=0))
+    whole = boxes(*pair, (-0.3, 0.3, 0.15), (0.3, -0.3, 0.15))
+    assert without_phantoms(whole, ring)[0] is not None and without_phantoms(whole, ring)[1] == 0
+    # A small body that shows alone somewhere is real.
+    diagonal = [*ring, Camera(azimuth_deg=45)]
+    assert without_phantoms(boxes(*pair, (-0.3, 0.3, 0.07)), diagonal)[1] == 0
 
 
 def test_colour_comes_from_the_view_that_sees_it() -> None:

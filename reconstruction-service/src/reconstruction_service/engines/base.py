@@ -1,8 +1,10 @@
 """What a reconstruction engine is asked, and what it gives back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from pydantic import JsonValue
 
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.views import Camera
@@ -20,6 +22,8 @@ class Sight:
     #: the picture without light, where there is one; colour is taken from it
     unlit_rgba: U8 | None
     alpha_trusted: bool
+    #: the camera is measured, not only what the view's name says
+    calibrated: bool = True
 
     @property
     def colour_rgba(self) -> U8:
@@ -29,9 +33,11 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction:
-    """A mesh in our frame with linear vertex colours, and what was noticed on the way."""
+    """A mesh in our frame, and what was noticed on the way; its colour is in its vertices (linear) or in a texture."""
 
     mesh: Mesh
+    #: (h, w, 3) uint8 sRGB for the mesh's UVs
+    texture: U8 | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -45,8 +51,16 @@ class Reconstructor(Protocol):
     def load(self) -> None:
         """Bring it up; called once."""
 
-    def reconstruct(self, sights: Sequence[Sight], *, resolution: int, seed: int, report: Report) -> Reconstruction:
-        """Turn views into a mesh; Unprocessable when these views cannot be used."""
+    def reconstruct(
+        self,
+        sights: Sequence[Sight],
+        *,
+        resolution: int,
+        seed: int,
+        options: Mapping[str, JsonValue],
+        report: Report,
+    ) -> Reconstruction:
+        """Turn views into a mesh; `options` fit the schema on the card. Unprocessable when they cannot be used."""
 
     def close(self) -> None:
         """Release what `load` took."""

@@ -26,7 +26,7 @@ class Good:
     def load(self) -> None:
         pass
 
-    def reconstruct(self, sights: Sequence[Sight], *, resolution: int, seed: int, report: Any) -> Any:
+    def reconstruct(self, sights: Sequence[Sight], *, resolution: int, seed: int, options: Any, report: Any) -> Any:
         report(0.5, "half")
         return self.answer(report)
 

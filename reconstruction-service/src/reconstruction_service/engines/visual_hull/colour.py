@@ -95,6 +95,8 @@ def _sample(
         if square <= 0.05 or x < 0 or y < 0 or x > width - 1.001 or y > height - 1.001:
             continue
         column, row = int(x + 0.5), int(y + 0.5)
+        if distance[row, column] < 1 - PADDING_PX:
+            continue  # views that do not agree: here this one shows background
         # A surface seen at an angle rises within a pixel: allow for its slope.
         if screen[i, 2] < top[row, column] - slack * (1.0 + min(1.0 / square, 8.0) * 0.5):
             continue
