@@ -8,9 +8,9 @@ import numpy as np
 
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.meshes import CleanRequest, CleanResult, MeshReport, OutputFile, TextureReport
-from scratch3d.geometry.glb import read_mesh
+from scratch3d.geometry.glb import read_part
 from scratch3d.geometry.measure import area_m2, closedness, components, volume_m3
-from scratch3d.geometry.mesh import InvalidMesh, Mesh, vertex_normals
+from scratch3d.geometry.mesh import U8, InvalidMesh, Mesh, vertex_normals
 from scratch3d.servicekit import registry
 from scratch3d.servicekit.artifacts import ArtifactStore, key_from_path
 from scratch3d.servicekit.errors import NotAvailable, NotFound, Unprocessable
@@ -19,8 +19,10 @@ from scratch3d.servicekit.runner import Payload, Report
 from . import export, pictures
 from .engines import GROUP
 from .engines.base import Finished, Postprocessor, Wish
+from .engines.light.carry import coverage, sampled
 from .engines.light.clean import weld
 from .errors import BadMesh
+from .intake import judged, texture_of
 from .settings import Settings
 
 
@@ -49,8 +51,8 @@ class CleanWork:
             known = ", ".join(export.WRITERS)
             raise NotAvailable(f"{wish.output_format} is not available here; {known} are", field="output_format")
         report(0.02, "reading")
-        raw = self._read(wish)
-        finished = self._finish(raw, wish, report)
+        raw, painted = self._read(wish)
+        finished = self._finish(raw, painted, wish, report)
         model = _model(finished)
         prefix = wish.output_prefix or "cache/postprocess-service"
         report(0.7, "exporting")
@@ -75,25 +77,32 @@ class CleanWork:
         """Close the engine."""
         self.engine.close()
 
-    def _read(self, wish: CleanRequest) -> Mesh:
+    def _read(self, wish: CleanRequest) -> tuple[Mesh, U8 | None]:
+        """The raw mesh, with vertex colours in any case, and the texture it came with."""
         if (wish.mesh is None) == (wish.mesh_path is None):
             raise BadMesh("give exactly one of mesh and mesh_path", field="mesh")
         try:
             ref = wish.mesh or self.artifacts.reference(key_from_path(str(wish.mesh_path), field="mesh_path"))
-            mesh = read_mesh(self.artifacts.get(ref))
+            part = read_part(self.artifacts.get(ref))
+            return judged(part.mesh), texture_of(part)
         except NotFound as error:
             raise Unprocessable(error.detail, code="not_found", field="mesh") from None
         except InvalidMesh as error:
             raise BadMesh(f"cannot be read as a GLB of this system: {error}", field="mesh") from None
-        if mesh.is_empty:
-            raise BadMesh("has no faces", field="mesh")
-        return mesh
 
-    def _finish(self, raw: Mesh, wish: CleanRequest, report: Report) -> Finished:
+    def _finish(self, raw: Mesh, painted: U8 | None, wish: CleanRequest, report: Report) -> Finished:
+        if painted is not None and raw.uv is not None:
+            raw = raw.evolve(colours_linear=sampled(painted, raw.uv))
         if not wish.postprocess:
             welded = weld(raw)
-            return Finished(welded=welded.evolve(normals=vertex_normals(welded.vertices, welded.faces)))
-        todo = Wish(target_faces=wish.target_faces, texture=wish.texture, texture_px=wish.texture_px)
+            welded = welded.evolve(normals=vertex_normals(welded.vertices, welded.faces))
+            if painted is None or raw.uv is None:
+                return Finished(welded=welded)
+            # Welding joins what UVs cut: the faces stay the same, one by one.
+            return Finished(welded=welded, unwrapped=raw, texture=painted, covered=coverage(raw, painted))
+        todo = Wish(
+            target_faces=wish.target_faces, texture=wish.texture, texture_px=wish.texture_px, source_texture=painted
+        )
         return self.engine.process(raw, todo, lambda f, phase: report(0.05 + 0.65 * f, phase))
 
     def _keep_files(self, prefix: str, files: dict[str, bytes], form: str) -> list[OutputFile]:
@@ -153,7 +162,7 @@ def _measure(
     texture = None
     if finished.covered is not None:
         texture = TextureReport(
-            size_px=wish.texture_px,
+            size_px=max(finished.covered.shape),
             uv_coverage=round(float(np.mean(finished.covered)), 4),
             charts=finished.counts.charts,
         )

@@ -15,6 +15,8 @@ class Wish:
     target_faces: int
     texture: bool
     texture_px: int
+    #: (h, w, 3) uint8 sRGB the mesh came with, for its own UVs; both are kept
+    source_texture: U8 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,9 @@ class Finished:
     welded: Mesh
     #: the same faces in the same order, vertices split along chart borders
     unwrapped: Mesh | None = None
-    #: (size, size, 3) uint8 sRGB
+    #: (h, w, 3) uint8 sRGB
     texture: U8 | None = None
-    #: (size, size) bool: texels that lie in a chart
+    #: (h, w) bool: texels that lie in a chart
     covered: U8 | None = None
     counts: Counts = field(default_factory=Counts)
     warnings: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from scratch3d.geometry.measure import closedness, components
 from scratch3d.geometry.mesh import Array, Mesh, face_normals
 
 #: A component smaller than this share of the whole area is a crumb.
-CRUMB_AREA_SHARE = 0.002
+CRUMB_AREA_SHARE = 0.0004
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

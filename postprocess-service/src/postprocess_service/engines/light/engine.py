@@ -9,6 +9,7 @@ from scratch3d.servicekit.runner import Report
 from ...errors import NothingLeft
 from ..base import Counts, Finished, Wish
 from .bake import bake
+from .carry import carried, coverage
 from .clean import clean
 from .decimate import decimate
 from .unwrap import unwrap
@@ -52,6 +53,17 @@ class Light:
         )
         if not wish.texture or mesh.colours_linear is None:
             return Finished(welded=welded, counts=counts, warnings=decimated.warnings)
+        if wish.source_texture is not None and mesh.uv is not None:
+            report(0.25, "carrying the texture over")
+            kept, charts = carried(mesh, welded)
+            return Finished(
+                welded=welded,
+                unwrapped=kept,
+                texture=wish.source_texture,
+                covered=coverage(kept, wish.source_texture),
+                counts=Counts(**{**vars(counts), "charts": charts}),
+                warnings=decimated.warnings,
+            )
         report(0.25, "unwrapping")
         opened = unwrap(welded, wish.texture_px)
         report(0.65, "baking")
