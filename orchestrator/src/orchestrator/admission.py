@@ -3,10 +3,16 @@
 import re
 import secrets
 import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from pydantic import JsonValue
 
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.images import InspectRequest, SourceImage
 from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, ImagePath, ImageUrl, JobOptions, State
+from scratch3d.contracts.views import VIEW_AXES
 from scratch3d.servicekit.artifacts import key_from_path
 from scratch3d.servicekit.errors import NotAvailable, Unprocessable, from_problem
 
@@ -25,60 +31,140 @@ TIERS = {
 #: A prompt costs nothing to draw from more sides, so `auto` takes the best views; pictures are what they are.
 AUTO_TIER = (8, 256)
 DEFAULT_FACES = 20_000
+#: The side of a canonical picture; a picture alone is also the texture, so it is kept finer.
+PICTURE_PX, FINE_PX = 512, 1024
+MAX_URL = 2048
 
 
 async def plan_generate(request: GenerateRequest, engines: Engines) -> Plan:
     """The steps of a prompt; Unprocessable or NotAvailable naming the field."""
-    if request.style is not None:
-        raise NotAvailable("styles are not available here", field="style")
     views, resolution = _tier(request)
     images = await engines.choose(State.GENERATING_IMAGES, request.image_engine, field="image_engine")
     _check_vocabulary(request.prompt, images)
-    reconstruction = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field="engine")
-    wanted = request.views or views
-    if str(wanted) not in reconstruction.view_sets:
-        known = ", ".join(reconstruction.view_sets)
-        raise NotAvailable(f"engine {reconstruction.id!r} works from {known} views here", field="views")
+    _check_style(request.style, images)
+    reconstruction, view_set = await _for_prompt(request, engines, views)
     return await _plan(
         request,
         engines,
         resolution=resolution,
         image_engine=images.id,
         reconstruction=reconstruction,
-        view_set=reconstruction.view_sets[str(wanted)],
+        view_set=view_set,
     )
+
+
+async def _for_prompt(request: GenerateRequest, engines: Engines, by_tier: int) -> tuple[EngineCard, str]:
+    """The engine that works from so many views, and the set of cameras it wants."""
+    if request.engine != "auto" and request.views is None:
+        card = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field="engine")
+        if card.view_sets and str(by_tier) not in card.view_sets:
+            return card, next(iter(card.view_sets.values()))  # it wants its own number, whatever the tier says
+    wanted = str(request.views or by_tier)
+    counts = sorted({int(n) for card in await engines.cards(State.RECONSTRUCTING_3D) for n in card.view_sets})
+
+    def fits(card: EngineCard) -> str | None:
+        if wanted in card.view_sets:
+            return None
+        known = ", ".join(card.view_sets) or "given"
+        return f"engine {card.id!r} works from {known} views here, not from {wanted}"
+
+    if request.engine == "auto" and int(wanted) not in counts:
+        raise NotAvailable(f"the engines here work from {', '.join(map(str, counts))} views", field="views")
+    field = "views" if request.views is not None else "engine"
+    card = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field=field, fits=fits)
+    return card, card.view_sets[wanted]
 
 
 async def plan_from_image(request: FromImageRequest, engines: Engines, *, job_id: str) -> Plan:
     """The steps of given pictures, whose headers are looked at; Unprocessable or NotAvailable naming the field."""
-    if request.image_urls:
-        raise NotAvailable("pictures from the web are not fetched here: upload them", field="image_urls")
-    if request.matting_engine != "auto":
-        raise NotAvailable("there is no choice of background removal here", field="matting_engine")
     if request.views is not None:
         raise NotAvailable("the number of views is the number of pictures", field="views")
     sources = sources_of(request, job_id=job_id)
-    for number, source in enumerate(sources):
-        if source.view is None and source.azimuth_deg is None:
-            raise NotAvailable(
-                "pictures without a view or azimuth_deg need an image-to-3D model, and none is installed here: "
-                "name the view (front, right, back, left, top, bottom)",
-                field=f"image_paths[{number}].view",
-            )
-    if len(sources) < 2:
-        raise NotAvailable(
-            "one picture alone needs an image-to-3D model, and none is installed here: give at least two views",
-            field="image_paths",
-        )
-    reconstruction = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field="engine")
+    await _check_matting(request.matting_engine, engines)
+    kind, count = offer_of(sources)
+
+    def fits(card: EngineCard) -> str | None:
+        if kind not in card.inputs:
+            return f"engine {card.id!r} cannot start from {_KINDS[kind]}: it needs {_needs(card)}"
+        return f"engine {card.id!r} needs {_needs(card)}" if count < card.min_views else None
+
+    reconstruction = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field="engine", fits=fits)
     await _inspect(sources, engines)
     _, resolution = _tier(request)
-    return await _plan(request, engines, resolution=resolution, image_engine="", reconstruction=reconstruction)
+    fine = request.quality_tier in {"auto", "high", "quality"} and kind == "picture"
+    return await _plan(
+        request,
+        engines,
+        resolution=resolution,
+        image_engine="",
+        reconstruction=reconstruction,
+        picture_px=FINE_PX if fine else PICTURE_PX,
+    )
+
+
+#: What pictures can be to an engine, in words.
+_KINDS = {
+    "calibrated_views": "pictures with camera angles",
+    "named_views": "named views",
+    "picture": "a picture alone",
+    "prompt": "a prompt",
+}
+
+
+def offer_of(sources: tuple[SourceImage, ...]) -> tuple[str, int]:
+    """What these pictures are to an engine (a word of `EngineCard.inputs`), and how many of them count."""
+    angled = [s for s in sources if s.azimuth_deg is not None or s.elevation_deg is not None]
+    if angled:
+        return ("calibrated_views", len(sources)) if len(sources) > 1 else ("picture", 1)
+    named = [source.view for source in sources if source.view]
+    if len({VIEW_AXES[name] for name in named}) > 1:
+        return "named_views", len(named)
+    return "picture", 1
+
+
+def _needs(card: EngineCard) -> str:
+    kinds = " or ".join(_KINDS.get(kind, kind) for kind in card.inputs)
+    return f"at least {card.min_views} of {kinds}" if card.min_views > 1 else kinds
 
 
 def sources_of(request: FromImageRequest, *, job_id: str) -> tuple[SourceImage, ...]:
-    """The pictures of a request as keys; another job's files are nobody else's."""
-    return tuple(_source(item, number, job_id) for number, item in enumerate(request.image_paths))
+    """The pictures of a request, by key or by address; another job's files are nobody else's."""
+    name = "image_urls" if request.image_urls else "image_paths"
+    items = request.image_urls or request.image_paths
+    return tuple(_source(item, f"{name}[{number}]", job_id) for number, item in enumerate(items))
+
+
+async def _check_matting(wanted: str, engines: Engines) -> None:
+    known = await engines.matting()
+    card = next((card for card in known if card.id == wanted), None)
+    if wanted == "auto" or (card and card.available):
+        return
+    if card:
+        raise NotAvailable(f"background removal {wanted!r} cannot run here: {card.reason}", field="matting_engine")
+    names = ", ".join(card.id for card in known)
+    raise NotAvailable(
+        f"there is no background removal {wanted!r} here; there are: auto, {names}", field="matting_engine"
+    )
+
+
+def _check_style(style: str | None, card: EngineCard) -> None:
+    known = card.vocabulary.get("styles", ())
+    if style is not None and style not in known:
+        there = f"there are: {', '.join(known)}" if known else f"engine {card.id!r} has none"
+        raise NotAvailable(f"there is no style {style[:40]!r} here; {there}", field="style")
+
+
+def _check_options(options: Mapping[str, JsonValue], card: EngineCard) -> None:
+    """The engine's own options, by the schema on its card."""
+    if not options:
+        return
+    schema: dict[str, Any] = card.options or {"type": "object", "properties": {}, "additionalProperties": False}
+    error = next(iter(Draft202012Validator(schema).iter_errors(dict(options))), None)
+    if error:
+        where = ".".join(["engine_options", *(str(part) for part in error.path)])
+        known = ", ".join(schema.get("properties", {})) or "none"
+        text = f"{error.message[:200]}; engine {card.id!r} has these options: {known}"
+        raise Unprocessable(text, code="invalid_request", field=where)
 
 
 async def _plan(
@@ -89,7 +175,9 @@ async def _plan(
     image_engine: str,
     reconstruction: EngineCard,
     view_set: str | None = None,
+    picture_px: int = PICTURE_PX,
 ) -> Plan:
+    _check_options(request.engine_options, reconstruction)
     if request.webhook_url is not None:
         raise NotAvailable("webhooks are not available here: watch /3d/events/{job_id}", field="webhook_url")
     postprocess = await engines.choose(State.POST_PROCESSING, request.postprocess_engine, field="postprocess_engine")
@@ -101,6 +189,7 @@ async def _plan(
         resolution=resolution,
         target_faces=request.target_faces or DEFAULT_FACES,
         view_set=view_set,
+        picture_px=picture_px,
         image_engine=image_engine,
         reconstruction_engine=reconstruction.id,
         postprocess_engine=postprocess.id,
@@ -116,31 +205,37 @@ def _check_vocabulary(prompt: str, card: EngineCard) -> None:
     things = set(card.vocabulary.get("things", ()))
     if not things:
         return
-    words = set(re.findall(r"[^\W_]+", prompt.lower()))
-    if words & things or {word.removesuffix("s") for word in words} & things:
+    words = re.findall(r"[^\W_]+", prompt.lower())
+    spoken = {" ".join(words[at : at + n]) for n in (1, 2, 3) for at in range(len(words))}
+    if spoken & (things | set(card.vocabulary.get("plurals", ()))):
         return
     raise Unprocessable(
         f"names nothing that engine {card.id!r} can draw. It knows: {', '.join(sorted(things))}; materials: "
         f"{', '.join(card.vocabulary.get('materials', ()))}; any CSS colour; sizes: "
-        f"{', '.join(card.vocabulary.get('sizes', ()))}; on, beside. Example: “a red cube on a wooden cylinder”. "
+        f"{', '.join(card.vocabulary.get('sizes', ()))}; relations: {', '.join(card.vocabulary.get('relations', ()))}. "
+        "Example: “a red cube on a wooden table”. "
         "For free prompts configure an image model: docs/engines.md, section “Image models”",
         code="unknown_prompt",
         field="prompt",
     )
 
 
-def _source(item: ImagePath | ImageUrl | str, number: int, job_id: str) -> SourceImage:
-    if isinstance(item, ImageUrl):
-        raise NotAvailable("pictures from the web are not fetched here: upload them", field="image_urls")
-    path = item if isinstance(item, str) else item.path
-    key = key_from_path(path, field=f"image_paths[{number}]")
-    if not key.startswith("inputs/"):
-        raise Unprocessable("must lie under inputs/", code="invalid_path", field=f"image_paths[{number}]")
-    if _is_job_id(folder := key.split("/")[1]) and folder != job_id:
-        raise Unprocessable("belongs to another job", code="invalid_path", field=f"image_paths[{number}]")
+def _source(item: ImagePath | ImageUrl | str, field: str, job_id: str) -> SourceImage:
     if isinstance(item, str):
-        return SourceImage(key=key)
-    return SourceImage(key=key, view=item.view, azimuth_deg=item.azimuth_deg, elevation_deg=item.elevation_deg)
+        item = ImageUrl(url=item) if field.startswith("image_urls") else ImagePath(path=item)
+    placed: dict[str, Any] = {"view": item.view, "azimuth_deg": item.azimuth_deg, "elevation_deg": item.elevation_deg}
+    if isinstance(item, ImageUrl):
+        if len(item.url) > MAX_URL:
+            raise Unprocessable(f"is longer than {MAX_URL} characters", code="invalid_url", field=field)
+        return SourceImage(url=item.url, field=field, **placed)
+    key = key_from_path(item.path, field=field)
+    if not key.startswith("inputs/"):
+        raise Unprocessable("must lie under inputs/", code="invalid_path", field=field)
+    if _is_job_id(folder := key.split("/")[1]) and folder != job_id:
+        raise Unprocessable("belongs to another job", code="invalid_path", field=field)
+    if folder == job_id and field.startswith("image_paths"):
+        field = field.replace("image_paths", "images")  # it came in a form, under this name
+    return SourceImage(key=key, field=field, **placed)
 
 
 def _is_job_id(text: str) -> bool:
@@ -152,7 +247,7 @@ def _is_job_id(text: str) -> bool:
 
 async def _inspect(sources: tuple[SourceImage, ...], engines: Engines) -> None:
     pool = engines.pools[State.GENERATING_IMAGES]
-    wish = InspectRequest(keys=tuple(source.key for source in sources))
+    wish = InspectRequest(images=sources)
     try:
         await pool.client.inspect(pool.urls[0], wish)
     except StageFailed as failure:

@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -12,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import start_http_server
 from starlette.responses import RedirectResponse
 
-from scratch3d.contracts.jobs import State
+from scratch3d.contracts.jobs import MAX_DATA_URI, State
 from scratch3d.servicekit import metrics
 from scratch3d.servicekit.app import new_app
 from scratch3d.servicekit.artifacts import ArtifactStore
@@ -80,13 +81,34 @@ def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
         await jobs_store.close()
         await http.aclose()
 
-    app = new_app("scratch-3d", VERSION, lifespan=lifespan, max_upload_bytes=settings.upload_limit_mb * 2**20)
+    app = new_app(
+        "scratch-3d",
+        VERSION,
+        lifespan=lifespan,
+        max_upload_bytes=settings.upload_limit_mb * 2**20,
+        json_limits={"/3d/from-image": min(MAX_DATA_URI + 2**20, settings.upload_limit_mb * 2**20)},
+    )
     app.include_router(api.router)
     app.include_router(files.router)
     app.include_router(health_router(_checks(jobs_store, stage_pools)))
     app.include_router(metrics.router)
     _serve_page(app, settings)
+    _describe(app)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Add what bodies that are read by hand refer to, to the OpenAPI document."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, schema in api.COMPONENTS.items():
+            schemas.setdefault(name, schema)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
 def _checks(store: JobStore, stage_pools: dict[State, Pool]) -> dict[str, Check]:

@@ -57,6 +57,7 @@ class Plan(Value):
     resolution: int
     target_faces: int
     view_set: str | None = None
+    picture_px: int = 512
     image_engine: str = ""
     reconstruction_engine: str
     postprocess_engine: str

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from scratch3d.contracts.engines import EngineCard, PublicEngines
+from scratch3d.contracts.engines import EngineCard, EngineList, PublicEngines
 from scratch3d.contracts.jobs import State
 from scratch3d.servicekit.errors import NotAvailable, Unavailable
 
 from .clients import ServiceClient
 from .errors import StageFailed
+
+#: Why an engine cannot take a request, or None.
+Fits = Callable[[EngineCard], str | None]
 
 FRESH_S, AWAY_S = 10.0, 1.0
 
@@ -29,7 +32,7 @@ class Engines:
 
     def __init__(self, pools: Mapping[State, Pool]) -> None:
         self.pools = pools
-        self._known: dict[State, tuple[EngineCard, ...]] = {}
+        self._known: dict[State, EngineList] = {}
         self._asked_at: dict[State, float] = {}
         self._reached: dict[State, bool] = {}
 
@@ -38,32 +41,50 @@ class Engines:
         await self._refresh(stage)
         if stage not in self._known:
             raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
-        return self._known[stage]
+        return self._known[stage].engines
 
-    async def choose(self, stage: State, wanted: str, *, field: str) -> EngineCard:
-        """`auto` is the first that can run; a name is itself. NotAvailable names the field and the reason."""
+    async def matting(self) -> tuple[EngineCard, ...]:
+        """Removers of backgrounds, in order of preference."""
+        await self.cards(State.GENERATING_IMAGES)
+        return self._known[State.GENERATING_IMAGES].matting
+
+    async def choose(self, stage: State, wanted: str, *, field: str, fits: Fits = lambda _: None) -> EngineCard:
+        """`auto` is the first that can run and that fits; a name is itself.
+
+        `fits` says why an engine cannot take this request. NotAvailable names the field and the reasons.
+        """
         cards = await self.cards(stage)
         if wanted == "auto":
-            ready = next((card for card in cards if card.available), None)
-            if ready is None:
-                reasons = "; ".join(f"{card.id}: {card.reason}" for card in cards)
-                raise NotAvailable(f"no engine can run here ({reasons})", field=field)
-            return ready
-        card = next((card for card in cards if card.id == wanted), None)
-        if card is None:
+            reasons = []
+            for card in cards:
+                reason = fits(card) if card.available else f"{card.id}: {card.reason}"
+                if reason is None:
+                    return card
+                reasons.append(reason)
+            raise NotAvailable(f"no engine here can do this ({'; '.join(reasons)})", field=field)
+        named = next((card for card in cards if card.id == wanted), None)
+        if named is None:
             known = ", ".join(card.id for card in cards)
             raise NotAvailable(f"there is no engine {wanted!r} here; there are: auto, {known}", field=field)
-        if not card.available:
-            raise NotAvailable(f"engine {wanted!r} cannot run here: {card.reason}", field=field)
-        return card
+        if not named.available:
+            raise NotAvailable(f"engine {wanted!r} cannot run here: {named.reason}", field=field)
+        if reason := fits(named):
+            raise NotAvailable(reason, field=field)
+        return named
 
     async def public(self) -> PublicEngines:
         """Everything, for `GET /3d/engines`."""
         stages = (State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING)
         await asyncio.gather(*(self._refresh(stage) for stage in stages))
-        images, reconstruction, postprocess = (self._known.get(stage, ()) for stage in stages)
+        images, reconstruction, postprocess = (self._known.get(stage, EngineList(engines=())) for stage in stages)
         away = tuple(self.pools[stage].name for stage in stages if not self._reached[stage])
-        return PublicEngines(images=images, reconstruction=reconstruction, postprocess=postprocess, unreachable=away)
+        return PublicEngines(
+            images=images.engines,
+            reconstruction=reconstruction.engines,
+            postprocess=postprocess.engines,
+            matting=images.matting,
+            unreachable=away,
+        )
 
     async def _refresh(self, stage: State) -> None:
         """Ask the service again when what is known is old; a service that was away is asked again sooner."""
@@ -73,7 +94,7 @@ class Engines:
         pool = self.pools[stage]
         for url in pool.urls:
             try:
-                self._known[stage] = (await pool.client.engines(url)).engines
+                self._known[stage] = await pool.client.engines(url)
             except StageFailed:
                 continue
             self._reached[stage] = True

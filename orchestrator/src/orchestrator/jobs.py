@@ -5,7 +5,8 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from scratch3d.contracts.engines import PublicEngines
@@ -49,12 +50,12 @@ class Jobs:
         owner: str,
         key: str | None = None,
         job_id: str | None = None,
-        digests: Sequence[str] = (),
+        digests: Mapping[str, str] = MappingProxyType({}),
     ) -> Job:
         """Accept pictures that lie under inputs/; errors as above.
 
-        `job_id` is given when files were stored for it, `digests` are those files' sha256: the same pictures uploaded
-        again under the same key are the same request, whatever they are called here.
+        `job_id` is given when files were stored for it, `digests` are those files' sha256 by path: the same pictures
+        sent again under the same key are the same request, whatever they are called here.
         """
         job_id = job_id or str(uuid.uuid4())
         plan = await plan_from_image(request, self._engines, job_id=job_id)
@@ -123,7 +124,7 @@ class Jobs:
         owner: str,
         key: str | None,
         job_id: str,
-        digests: Sequence[str] = (),
+        digests: Mapping[str, str] = MappingProxyType({}),
     ) -> Job:
         asked: dict[str, Any] = request.model_dump(mode="json", exclude_defaults=True)
         job = Job(id=job_id, owner=owner, kind=kind, request=asked, plan=plan, created_at=time.time())
@@ -136,14 +137,15 @@ class Jobs:
         return kept
 
 
-def _idempotency(key: str | None, kind: str, request: JobOptions, digests: Sequence[str]) -> Idempotency | None:
+def _idempotency(key: str | None, kind: str, request: JobOptions, digests: Mapping[str, str]) -> Idempotency | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable() or " " in key:
         raise Unprocessable("must be 1 to 255 printable ASCII characters without spaces", field="Idempotency-Key")
     document = request.model_dump(mode="json")
-    for item, digest in zip(document.get("image_paths", ()), digests, strict=False):
-        item["path"] = digest
+    for item in (*document.get("image_paths", ()), *document.get("image_urls", ())):
+        if isinstance(item, dict) and item.get("path") in digests:
+            item["path"] = digests[item["path"]]
     body = hashlib.sha256(json.dumps([kind, document], sort_keys=True).encode()).hexdigest()
     return Idempotency(key=key, body_sha256=body)
 

@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel
 
 from scratch3d.contracts.artifacts import ArtifactRef
-from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest
-from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, State
+from scratch3d.contracts.images import ImagineRequest, ImagineResult, PrepareRequest, SourceImage
+from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, JobOptions, State
 from scratch3d.contracts.meshes import CleanRequest, CleanResult, ReconstructRequest, ReconstructResult
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.artifacts import ArtifactStore
@@ -165,20 +165,24 @@ class ImagesStep(ServiceStep):
                 view_set=job.plan.view_set,
                 seed=job.plan.seed,
                 engine=job.plan.image_engine,
+                style=request.style,
                 output_prefix=prefix,
             )
         else:
             path = "/imagine/prepare"
             given = FromImageRequest.model_validate(job.request)
-            wish = PrepareRequest(images=sources_of(given, job_id=job.id), output_prefix=prefix)
-        made = await self.ask(job, path, wish, ImagineResult, files=_pictures, progress=progress, holding=holding)
-        # Given pictures are prepared, whichever image engine lives in that process.
-        return made if job.kind == "generate" else made.model_copy(update={"engine": "prepare"})
+            wish = PrepareRequest(
+                images=sources_of(given, job_id=job.id),
+                size_px=job.plan.picture_px,
+                matting_engine=given.matting_engine,
+                output_prefix=prefix,
+            )
+        return await self.ask(job, path, wish, ImagineResult, files=_pictures, progress=progress, holding=holding)
 
 
 def _pictures(made: ImagineResult) -> list[ArtifactRef]:
     refs = [view.ref for view in made.views] + [view.unlit_ref for view in made.views if view.unlit_ref]
-    return refs + ([made.scene] if made.scene else [])
+    return refs + ([made.scene] if made.scene else []) + list(made.fetched)
 
 
 class ReconstructStep(ServiceStep):
@@ -192,6 +196,7 @@ class ReconstructStep(ServiceStep):
             engine=job.plan.reconstruction_engine,
             resolution=job.plan.resolution,
             seed=job.plan.seed,
+            options=_options_of(job).engine_options,
             output_prefix=f"outputs/{job.id}/{job.attempt}",
         )
         return await self.ask(
@@ -212,8 +217,7 @@ class PostprocessStep(ServiceStep):
         """See Step."""
         images = ImagineResult.model_validate(job.results[State.GENERATING_IMAGES].value)
         mesh = ReconstructResult.model_validate(job.results[State.RECONSTRUCTING_3D].value)
-        kind = GenerateRequest if job.kind == "generate" else FromImageRequest
-        options = kind.model_validate(job.request)
+        options = _options_of(job)
         wish = CleanRequest(
             mesh=mesh.mesh,
             views=images.views,
@@ -236,15 +240,23 @@ class PostprocessStep(ServiceStep):
         )
 
 
+def _without_job(source: SourceImage) -> dict[str, object]:
+    told = source.model_dump(mode="json", exclude_none=True)
+    return told | {"key": source.key.rsplit("/", 1)[-1]} if source.key else told
+
+
+def _options_of(job: Job) -> JobOptions:
+    kind = GenerateRequest if job.kind == "generate" else FromImageRequest
+    return kind.model_validate(job.request)
+
+
 def recipe_of(job: Job) -> dict[str, object]:
     """All that is needed to make the model again; no job id and no time, so equal jobs have equal recipes."""
     request: dict[str, object] = {k: v for k, v in job.request.items() if k not in {"labels", "webhook_url"}}
     if job.kind == "from_image":
         given = FromImageRequest.model_validate(job.request)
-        request["image_paths"] = [
-            source.model_dump(mode="json", exclude_none=True) | {"key": source.key.rsplit("/", 1)[-1]}
-            for source in sources_of(given, job_id=job.id)
-        ]
+        request["images"] = [_without_job(source) for source in sources_of(given, job_id=job.id)]
+        request = {k: v for k, v in request.items() if k not in {"image_paths", "image_urls"}}
     stages = {
         stage.value: {
             "engine": result.engine,

@@ -34,6 +34,7 @@ Format = Annotated[str, typer.Option("--format", help="glb, obj, stl or ply")]
 Quality = Annotated[str, typer.Option("--quality", help="auto, fast, standard or high")]
 Seed = Annotated[int | None, typer.Option(help="same seed, same model")]
 Faces = Annotated[int | None, typer.Option("--faces", help="at most this many triangles")]
+Engine = Annotated[str | None, typer.Option("--engine", help="reconstruction engine, as `engines` lists them")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="download the result to this file")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="print the job id and return")]
 
@@ -64,6 +65,7 @@ def generate(
     prompt: str,
     output_format: Format = "glb",
     quality: Quality = "auto",
+    style: Annotated[str | None, typer.Option(help="as in low-poly or voxel; see `engines --json`")] = None,
     seed: Seed = None,
     faces: Faces = None,
     output: Output = None,
@@ -73,7 +75,7 @@ def generate(
     api_key: ApiKey = None,
 ) -> None:
     """A prompt to a model."""
-    options = _options(output_format=output_format, quality_tier=quality, seed=seed, target_faces=faces)
+    options = _options(output_format=output_format, quality_tier=quality, style=style, seed=seed, target_faces=faces)
     with _client(url, api_key) as client:
         job_id = client.generate(prompt, **options).job_id
         _finish(client, job_id, output=output, no_wait=no_wait, json=json)
@@ -81,8 +83,11 @@ def generate(
 
 @app.command("from-image")
 def from_image(
-    pictures: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="one file per view")],
+    pictures: Annotated[list[str], typer.Argument(help="files or URLs, one per view; one alone becomes a solid")],
     views: Annotated[str, typer.Option(help="names of the views, as in front,right,back,left")] = "",
+    engine: Engine = None,
+    back: Annotated[str | None, typer.Option(help="of one picture alone: mirrored or plain")] = None,
+    thickness: Annotated[float | None, typer.Option(help="of one picture alone: 1 makes a ball of a disc")] = None,
     output_format: Format = "glb",
     quality: Quality = "auto",
     seed: Seed = None,
@@ -94,10 +99,12 @@ def from_image(
     api_key: ApiKey = None,
 ) -> None:
     """Pictures to a model."""
-    options = _options(output_format=output_format, quality_tier=quality, seed=seed, target_faces=faces)
+    options = _options(output_format=output_format, quality_tier=quality, seed=seed, target_faces=faces, engine=engine)
+    if own := _options(back=back, thickness=thickness):
+        options["engine_options"] = own
     names = [name.strip() for name in views.split(",")] if views else []
     with _client(url, api_key) as client:
-        job_id = client.from_image(pictures, views=names, **options).job_id
+        job_id = client.from_image(_located(pictures), views=names, **options).job_id
         _finish(client, job_id, output=output, no_wait=no_wait, json=json)
 
 
@@ -193,6 +200,19 @@ def main() -> None:
 
 def _client(url: str, api_key: str | None) -> Client:
     return Client(url, api_key=api_key)
+
+
+def _located(pictures: list[str]) -> list[Path | str]:
+    """URLs as they are, files as paths that exist."""
+    if all(text.startswith(("http://", "https://", "data:")) for text in pictures):
+        return list(pictures)
+    paths = [Path(text) for text in pictures]
+    for path in paths:
+        if not path.is_file():
+            raise typer.BadParameter(
+                f"there is no file {path}; give files, or URLs, but not both", param_hint="PICTURES"
+            )
+    return list(paths)
 
 
 def _options(**given: Any) -> dict[str, Any]:

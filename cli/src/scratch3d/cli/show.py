@@ -134,6 +134,7 @@ def engine_table(engines: PublicEngines) -> None:
     table = Table("stage", "engine", "available", "licence", "what it is", box=None)
     rows: list[tuple[str, tuple[EngineCard, ...]]] = [
         ("images", engines.images),
+        ("matting", engines.matting),
         ("reconstruction", engines.reconstruction),
         ("postprocess", engines.postprocess),
     ]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from json import dumps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -112,18 +114,31 @@ def generate(prompt: str, options: dict[str, Any], key: str | None) -> Call[JobA
 
 
 def from_image(
-    pictures: Sequence[Path], views: Sequence[str], options: dict[str, Any], key: str | None
+    pictures: Sequence[Path | str], views: Sequence[str], options: dict[str, Any], key: str | None
 ) -> Call[JobAccepted]:
-    """`POST /3d/from-image` as a form."""
+    """`POST /3d/from-image`: URLs (texts) as JSON, files (paths) as a form."""
+    urls, paths = [p for p in pictures if isinstance(p, str)], [p for p in pictures if isinstance(p, Path)]
+    if urls and paths:
+        raise ValueError("give either URLs or files, not both")
+    headers = {"Idempotency-Key": key} if key else {}
+    if urls:
+        named = [{"url": url} | ({"view": view} if view else {}) for url, view in zip_longest(urls, views)]
+        return Call(
+            method="POST",
+            path="/3d/from-image",
+            answer=_ACCEPTED,
+            json={"image_urls": named, **options},
+            headers=headers,
+        )
     form = [("views", view) for view in views]
-    form += [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in options.items()]
+    form += [(name, value if isinstance(value, str) else dumps(value)) for name, value in options.items()]
     return Call(
         method="POST",
         path="/3d/from-image",
         answer=_ACCEPTED,
         form=form,
-        files=[("images", path) for path in pictures],
-        headers={"Idempotency-Key": key} if key else {},
+        files=[("images", path) for path in paths],
+        headers=headers,
     )
 
 

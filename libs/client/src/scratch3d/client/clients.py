@@ -45,13 +45,13 @@ class Client:
 
     def from_image(
         self,
-        pictures: Sequence[Path],
+        pictures: Sequence[Path | str],
         *,
         views: Sequence[str] = (),
         idempotency_key: str | None = None,
         **options: Any,
     ) -> JobAccepted:
-        """Upload pictures, with the name of each one's view."""
+        """Upload pictures (paths), or name them (URLs), with the name of each one's view."""
         return self._send(calls.from_image(pictures, views, options, idempotency_key))
 
     def status(self, job_id: str) -> JobStatus:
@@ -155,13 +155,13 @@ class AsyncClient:
 
     async def from_image(
         self,
-        pictures: Sequence[Path],
+        pictures: Sequence[Path | str],
         *,
         views: Sequence[str] = (),
         idempotency_key: str | None = None,
         **options: Any,
     ) -> JobAccepted:
-        """Upload pictures, with the name of each one's view."""
+        """Upload pictures (paths), or name them (URLs), with the name of each one's view."""
         return await self._send(calls.from_image(pictures, views, options, idempotency_key))
 
     async def status(self, job_id: str) -> JobStatus:

@@ -1,7 +1,7 @@
 """Routes about jobs: submit, look, list, watch, cancel, delete."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -17,13 +17,18 @@ from scratch3d.contracts.jobs import (
     State,
 )
 from scratch3d.contracts.problems import Problem
+from scratch3d.contracts.views import NAMED_VIEWS
 from scratch3d.servicekit.errors import ServiceError
 
 from ...errors import StoreUnavailable
 from .access import DoorDep, Owner
 from .protocol import accepted, status
-from .uploads import read_submission
+from .uploads import MAX_FILES, read_submission
 
+_SCHEMA = FromImageRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+#: Schemas that the body of `/3d/from-image` refers to; the application adds them to its OpenAPI components.
+COMPONENTS: dict[str, Any] = _SCHEMA.pop("$defs")
+FORM_OPTIONS = {name: one for name, one in _SCHEMA["properties"].items() if name not in {"image_paths", "image_urls"}}
 router = APIRouter(prefix="/3d", tags=["jobs"])
 
 Key = Annotated[
@@ -62,16 +67,21 @@ async def generate(
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": FromImageRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-                },
+                "application/json": {"schema": _SCHEMA},
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
                         "required": ["images"],
+                        "additionalProperties": False,
                         "properties": {
-                            "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                            "views": {"type": "array", "items": {"type": "string"}},
+                            "images": {
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": MAX_FILES,
+                                "items": {"type": "string", "format": "binary"},
+                            },
+                            "views": {"type": "array", "maxItems": MAX_FILES, "items": {"enum": list(NAMED_VIEWS)}},
+                            **FORM_OPTIONS,
                         },
                     }
                 },
@@ -107,7 +117,7 @@ async def job_status(job_id: str, door: DoorDep, owner: Owner) -> JobStatus:
 @router.get(
     "/events/{job_id}",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {}}}, **problems(401, 404)},
+    responses={200: {"content": {"text/event-stream": {}}}, **problems(401, 404, 422)},
     summary="A job's events as they happen",
 )
 async def events(
