@@ -15,7 +15,7 @@ lint: setup ## ruff, mypy, import-linter and the size gates
 	$(PY) scripts/run_suites.py ruff mypy imports sizes
 
 test: setup ## Every suite, with a table
-	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service postprocess-service contract e2e
+	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service postprocess-service contract e2e attacks
 
 e2e: setup ## Only the whole mesh
 	$(PY) scripts/run_suites.py e2e
@@ -30,7 +30,7 @@ logs: ## Follow the containers' logs
 	docker compose logs -f
 
 bench: setup ## Run the benchmarks and print their tables
-	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/stages.py
+	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/matting.py && $(PY) benchmarks/inflate.py && $(PY) benchmarks/soft_hull.py && $(PY) benchmarks/stages.py
 
 openapi: setup ## Write the committed OpenAPI documents anew
 	$(PY) scripts/write_openapi.py

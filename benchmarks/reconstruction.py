@@ -37,7 +37,7 @@ def main() -> None:
     engine.load()
 
     def fast(resolution: int) -> Mesh:
-        return engine.reconstruct(sights, resolution=resolution, seed=0, report=lambda *_: None).mesh
+        return engine.reconstruct(sights, resolution=resolution, seed=0, options={}, report=lambda *_: None).mesh
 
     def dense(resolution: int) -> Mesh:
         distances = [signed_distance_px(s.rgba[..., 3]) for s in sights]

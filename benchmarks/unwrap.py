@@ -28,7 +28,7 @@ FACES, TEXTURE_PX = 20_000, 1024
 def raw_mesh(prompt: str) -> Mesh:
     """A carved mesh as the service gets it."""
     sights = sights_of(pictures_of(prompt, "carve-8")[1])
-    return VisualHull(None).reconstruct(sights, resolution=256, seed=0, report=lambda *_: None).mesh
+    return VisualHull(None).reconstruct(sights, resolution=256, seed=0, options={}, report=lambda *_: None).mesh
 
 
 def plain(mesh: Mesh) -> tuple[Mesh, int]:

@@ -19,6 +19,7 @@ SUITES = {
     **{name: [name] for name in TESTED},
     "contract": ["tests/contract"],
     "e2e": ["tests/e2e"],
+    "attacks": ["tests/attacks"],
 }
 CHECKS = {
     "ruff": [[str(BIN / "ruff"), "check", "."], [str(BIN / "ruff"), "format", "--check", "."]],

@@ -17,7 +17,7 @@ from image_service.app import create_app
 from image_service.settings import Settings
 from orchestrator.clients import ServiceClient
 from orchestrator.errors import StageFailed
-from scratch3d.contracts.images import ImagineRequest, ImagineResult, InspectRequest
+from scratch3d.contracts.images import ImagineRequest, ImagineResult, InspectRequest, SourceImage
 from scratch3d.servicekit.artifacts import ArtifactStore
 
 
@@ -84,7 +84,9 @@ async def test_wrong_requests_and_absent_services_are_named(service: tuple[str, 
     async with httpx.AsyncClient() as http:
         client = ServiceClient("image-service", http)
         with pytest.raises(StageFailed) as caught:
-            await client.inspect(service[0], InspectRequest(keys=("inputs/none.png",)))
+            await client.inspect(
+                service[0], InspectRequest(images=(SourceImage(key="inputs/none.png", field="image_paths[0]"),))
+            )
     assert caught.value.problem.errors[0].field == "image_paths[0]"
 
 

@@ -1,5 +1,6 @@
 """A prompt or pictures in, files out: through the real processes."""
 
+import base64
 import io
 import json
 import zipfile
@@ -13,10 +14,10 @@ from PIL import Image
 
 from conftest import Mesh, ended, validate
 from scratch3d.client import ApiError, Client
-from scratch3d.contracts.jobs import State
+from scratch3d.contracts.jobs import JobStatus, State
 from scratch3d.contracts.views import NAMED_VIEWS, Camera
 from scratch3d.geometry.glb import read_glb, read_mesh
-from scratch3d.geometry.measure import closedness, volume_m3
+from scratch3d.geometry.measure import closedness, euler_number, volume_m3
 from scratch3d.geometry.render import render, surface_of
 from scratch3d.servicekit.artifacts import ArtifactStore
 
@@ -196,6 +197,71 @@ def test_the_same_upload_under_the_same_key_is_the_same_job(client: Client, tmp_
     assert job_id not in client.download(job_id, tmp_path / "recipe.json", artifact=recipe.name).read_text()
 
 
+def portrait(directory: Path) -> Path:
+    """A photograph of a kind: a red ring with a blue bar, before a light that falls off."""
+    y, x = (np.mgrid[:600, :600] - 300) / 300
+    radius = np.hypot(x, y)
+    shown = np.empty((600, 600, 3))
+    shown[:] = (222, 220, 214)
+    shown *= (1 - 0.2 * (x**2 + y**2))[..., None]
+    shown[np.abs(radius - 0.5) < 0.18] = (190, 40, 40)
+    shown[(np.abs(y) < 0.08) & (np.abs(x) < 0.5)] = (40, 60, 180)
+    path = directory / "portrait.jpg"
+    Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8)).save(path, quality=92)
+    return path
+
+
+def check_portrait(mesh: Mesh, done: JobStatus) -> None:
+    assert done.state is State.COMPLETED, done.problem
+    assert done.engines["reconstructing_3d"] == "inflate" and not done.warnings
+    part = read_glb(mesh.path(str(done.asset_path)).read_bytes()).parts[0]
+    report = json.loads(mesh.path(f"outputs/{done.job_id}/1/report.json").read_text())
+    assert report["watertight"] and part.material.texture_png
+    # A ring with a bar across has two holes: what they join is one body.
+    welded = np.unique(part.mesh.vertices, axis=0, return_inverse=True)[1].reshape(-1)[part.mesh.faces]
+    assert euler_number(welded.astype(np.int32)) == 2 - 2 * 2
+    assert done.preview_url
+
+
+def test_one_picture_becomes_a_solid_with_its_holes(mesh: Mesh, client: Client, tmp_path: Path) -> None:
+    picture = portrait(tmp_path)
+    check_portrait(mesh, ended(client, client.from_image([picture], quality_tier="auto").job_id))
+    plain = client.from_image([picture], engine="inflate", engine_options={"back": "plain", "thickness": 0.3})
+    check_portrait(mesh, ended(client, plain.job_id))
+
+
+def test_a_picture_in_the_request_itself(mesh: Mesh, client: Client, tmp_path: Path) -> None:
+    uri = "data:image/jpeg;base64," + base64.b64encode(portrait(tmp_path).read_bytes()).decode()
+    done = ended(client, client.from_image([uri], seed=5).job_id)
+    check_portrait(mesh, done)
+    assert "base64" not in json.dumps(done.request), "a job keeps references, never bytes"
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"thickness": 9}, "engine_options.thickness"), ({"depth": 1}, "engine_options")]
+)
+def test_options_no_engine_has_are_refused(client: Client, tmp_path: Path, options: dict[str, Any], field: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.from_image([portrait(tmp_path)], engine_options=options)
+    assert caught.value.problem.errors[0].field == field
+
+
+def test_quick_path_and_styles(mesh: Mesh, client: Client) -> None:
+    one = ended(client, client.generate("a golden key", views=1).job_id)
+    assert one.state is State.COMPLETED and one.engines["reconstructing_3d"] == "inflate", one.problem
+    cubes = ended(client, client.generate("a heart", style="voxel", quality_tier="fast").job_id)
+    assert cubes.state is State.COMPLETED, cubes.problem
+
+
+def test_views_that_do_not_agree_are_told(client: Client, tmp_path: Path) -> None:
+    files = pictures(tmp_path)
+    image = Image.open(files["right"])
+    image.rotate(20).save(files["right"])
+    done = ended(client, client.from_image(list(files.values()), views=list(files)).job_id)
+    assert done.state is State.COMPLETED and done.engines["reconstructing_3d"] == "soft-hull", done.problem
+    assert any("right and left" in warning for warning in done.warnings)
+
+
 @pytest.mark.parametrize("form", ["obj", "stl", "ply"])
 def test_other_formats_are_read_by_trimesh(client: Client, tmp_path: Path, form: str) -> None:
     import trimesh
@@ -248,11 +314,12 @@ def test_same_request_and_seed_same_bytes(client: Client) -> None:
 NOT_AVAILABLE: list[tuple[dict[str, Any], str]] = [
     *(({"output_format": form}, "output_format") for form in ("fbx", "usdz", "3mf", "gltf")),
     ({"engine": "triposr"}, "engine"),
-    ({"engine": "inflate"}, "engine"),
+    ({"engine": "soft-hull"}, "engine"),
     ({"image_engine": "flux"}, "image_engine"),
     ({"postprocess_engine": "blender"}, "postprocess_engine"),
-    ({"views": 1}, "views"),
-    ({"style": "cartoon"}, "style"),
+    ({"views": 2}, "views"),
+    ({"engine": "inflate", "views": 8}, "views"),
+    ({"style": "baroque"}, "style"),
     ({"webhook_url": "https://example.org/hook"}, "webhook_url"),
 ]
 
@@ -274,7 +341,10 @@ INVALID: list[tuple[str, Any, int, str]] = [
     ("/3d/generate", {"prompt": "a cube", "output_format": "exe"}, 422, "output_format"),
     ("/3d/from-image", {}, 422, "body"),
     ("/3d/from-image", {"image_paths": ["../../etc/passwd"]}, 422, "image_paths[0]"),
-    ("/3d/from-image", {"image_paths": ["nothing.png", "none.png"]}, 422, "image_paths[0].view"),
+    ("/3d/from-image", {"image_paths": ["nothing.png"]}, 422, "image_paths[0]"),
+    ("/3d/from-image", {"image_paths": [{"path": "x.png"}], "engine": "soft-hull"}, 422, "engine"),
+    ("/3d/from-image", {"image_paths": ["x.png"], "matting_engine": "rembg"}, 422, "matting_engine"),
+    ("/3d/generate", {"prompt": "a cube", "engine_options": {"x": 1}}, 422, "engine_options"),
     (
         "/3d/from-image",
         {"image_paths": [{"path": "no.png", "view": v} for v in ("front", "right")]},
@@ -282,7 +352,10 @@ INVALID: list[tuple[str, Any, int, str]] = [
         "image_paths[0]",
     ),
     ("/3d/from-image", {"image_paths": [{"path": "x.png", "view": "inside"}]}, 422, "image_paths[0].view"),
-    ("/3d/from-image", {"image_urls": ["https://example.org/a.png"]}, 422, "image_urls"),
+    ("/3d/from-image", {"image_urls": ["ftp://example.org/a.png"]}, 422, "image_urls[0]"),
+    ("/3d/from-image", {"image_urls": ["http://169.254.169.254/latest"]}, 422, "image_urls[0]"),
+    ("/3d/from-image", {"image_urls": ["data:image/png;base64,AAAA"]}, 422, "image_urls[0]"),
+    ("/3d/from-image", {"image_urls": ["data:text/html;base64,AAAA"]}, 422, "image_urls[0]"),
 ]
 
 
@@ -324,7 +397,7 @@ def test_uploads_that_are_no_pictures_are_refused_and_leave_nothing(mesh: Mesh, 
     for content in (b"hello", b"\x89PNG\r\n\x1a\n broken", b""):
         files = [("images", ("a.png", content)), ("images", ("b.png", content))]
         reply = http.post("/3d/from-image", files=files, data={"views": ["front", "right"]})
-        assert reply.status_code == 422 and reply.json()["errors"][0]["field"] == "image_paths[0]", reply.text
+        assert reply.status_code == 422 and reply.json()["errors"][0]["field"] == "images[0]", reply.text
     assert set((mesh.data_dir / "inputs").iterdir()) == before
 
 
