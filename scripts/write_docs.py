@@ -5,7 +5,9 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from image_service.engines.procedural.vocabulary import MATERIALS, listed
+from image_service.engines.procedural.styles import STYLES
+from image_service.engines.procedural.things import KINDS
+from image_service.engines.procedural.vocabulary import MATERIAL_WORDS, MATERIALS, listed, parts_of
 from image_service.settings import Settings as ImageSettings
 from orchestrator.settings import Settings as OrchestratorSettings
 from postprocess_service.settings import Settings as PostprocessSettings
@@ -53,16 +55,40 @@ def configuration() -> str:
 def vocabulary() -> str:
     """docs/vocabulary.md."""
     words = listed()
-    lines = ["# What the procedural engine understands", "", "Written from the code by `make docs`.", ""]
-    lines += ["    scene    = phrase (relation phrase)*"]
-    lines += ["    phrase   = (size | colour | material)* thing (colour | material)*", ""]
-    lines += ["“On” stands on the next thing, “beside” on the ground left of everything named after it. Words that are"]
-    lines += ["not known are told in the job's warnings; a prompt without one known thing is refused.", ""]
-    for kind in ("things", "materials", "sizes", "relations"):
+    lines = ["# What the procedural engine understands", "", "Written from the code by `make docs`; the pictures by"]
+    lines += ["`scripts/write_gallery.py`. [Thirty prompts](gallery/README.md) as a stranger would type them.", ""]
+    lines += ['    prompt    = statement (("and" | ",") statement)*', "    statement = group (relation group)*"]
+    lines += ['    group     = phrase (("and" | ",") phrase)*']
+    lines += ["    phrase    = [count] (size | colour | material | style)* thing"]
+    lines += ['                [("with" | "without") part …] [colour | material]', ""]
+    lines += [
+        "In “a cup and a plate on a table” both are on the table; in “a cat on a table and a dog under a chair” each"
+    ]
+    lines += [
+        "stands where its own words put it. “With” names a part of the thing (“a blue mug with a white handle”), or"
+    ]
+    lines += [
+        "what it carries (“a table with a lamp”). A second colour goes to the thing's second part (“a red and white"
+    ]
+    lines += [
+        "rocket”). Up to 12 of a kind, 24 in all. Words that are not known are told in the job's warnings; a prompt"
+    ]
+    lines += ["without one known thing is refused.", ""]
+    for kind, things in KINDS.items():
+        lines += [f"## {kind.capitalize()}", "", f"![{kind}](gallery/{kind}.jpg)", ""]
+        lines += ["| thing | also called | parts that can be named |", "|---|---|---|"]
+        lines += [f"| {n} | {', '.join(t.words) or '–'} | {', '.join(parts_of(n))} |" for n, t in things.items()]
+        lines.append("")
+    lines += ["## Other words", ""]
+    for kind in ("sizes", "numbers", "relations"):
         lines.append(f"**{kind.capitalize()}**: {', '.join(words[kind])}.\n")
     lines.append("**Colours**: every CSS colour name, also in several words (“dark olive green”).\n")
-    lines += ["| material | metallic | roughness | colour when none is named |", "|---|---|---|---|"]
-    lines += [f"| {n} | {f.metallic:g} | {f.roughness:g} | `{f.colour}` |" for n, f in MATERIALS.items()]
+    lines += ["| style | what it does | words |", "|---|---|---|"]
+    lines += [f"| {name} | {style.summary} | {', '.join(style.words)} |" for name, style in STYLES.items()]
+    lines += ["", "| material | words | metallic | roughness | colour when none is named |", "|---|---|---|---|---|"]
+    for name, finish in MATERIALS.items():
+        said = ", ".join(word for word, meant in MATERIAL_WORDS.items() if meant == name)
+        lines.append(f"| {name} | {said} | {finish.metallic:g} | {finish.roughness:g} | `{finish.colour}` |")
     return "\n".join(lines) + "\n"
 
 
