@@ -23,10 +23,17 @@ SERVICE_OF = {
 }
 
 
+ENGINE_OF = {
+    State.GENERATING_IMAGES: "procedural",
+    State.RECONSTRUCTING_3D: "visual-hull",
+    State.POST_PROCESSING: "trimesh",
+}
+
+
 def engine_of(mesh: Mesh, state: State) -> psutil.Process:
     """The engine's process behind a stage."""
     children = psutil.Process(mesh.pid(SERVICE_OF[state])).children()
-    return next(c for c in children if "scratch3d.servicekit.runner" in " ".join(c.cmdline()))
+    return next(c for c in children if c.cmdline()[-1] == ENGINE_OF[state])
 
 
 def ends_of(client: Client, job_id: str) -> list[str]:

@@ -101,7 +101,8 @@ def _carries(mask: Array, backdrop: Backdrop) -> bool:
     colour = np.median(backdrop.flat_lab[rim], axis=0)
     apart = np.linalg.norm(backdrop.flat_lab - colour, axis=2)
     island = ndimage.binary_opening(mask & (apart > ISLAND_LAB), iterations=2)
-    return bool(np.median(apart[rim]) < PLAIN_LAB and 0.02 < island.sum() / mask.sum() < 0.6)
+    inner = island.sum() > 0 and (island & (depth <= 4)).sum() < 0.02 * island.sum()
+    return bool(inner and np.median(apart[rim]) < PLAIN_LAB and 0.02 < island.sum() / mask.sum() < 0.6)
 
 
 def _overlooked(mask: Array, shadow: Array, backdrop: Backdrop) -> float:

@@ -242,10 +242,12 @@ class Runner:
     def _spawn(self) -> None:
         # From the main thread: the parent-death signal follows the thread that started the child.
         ours, theirs = socket.socketpair()
+        module = [sys.executable, "-m", "scratch3d.servicekit.runner"]
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "scratch3d.servicekit.runner", str(theirs.fileno()), str(os.getpid())],
+                    # The name is for people who look at the list of processes.
+                    [*module, str(theirs.fileno()), str(os.getpid()), self.name],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
