@@ -30,7 +30,7 @@ class Light:
             available=True,
             summary="Clean, decimate, unwrap, bake and export with small wheels only",
             licence_code="Apache-2.0",
-            inputs=("glb",),
+            inputs=("mesh",),
             output_formats=("glb", "obj", "stl", "ply"),
         )
 
