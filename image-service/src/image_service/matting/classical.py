@@ -89,6 +89,7 @@ def _settled(rgb: U8) -> tuple[Backdrop, Array]:
     """The background and what differs from it; fitted again to all of it where that makes the outline sharper."""
     backdrop = fit(rgb)
     plain = _by_distance(backdrop)
+    edges = ndimage.maximum_filter(steepness(backdrop.flat_lab + backdrop.smooth_lab), 3)
     for _ in range(REFITS):
         if backdrop.spread >= CLEAN_SPREAD or plain.sum() < 24:
             break
@@ -96,17 +97,16 @@ def _settled(rgb: U8) -> tuple[Backdrop, Array]:
         outline = _by_distance(again)
         if again.spread > backdrop.spread + 0.1 or again.unexplained > backdrop.unexplained + 0.01:
             break
-        if outline.sum() < 24 or _sharpness(outline, rgb) < SHARPER * _sharpness(plain, rgb):
+        if outline.sum() < 24 or _sharpness(outline, edges) < SHARPER * _sharpness(plain, edges):
             break  # light that was taken for an object has no edge; an object keeps its own
         backdrop, plain = again, outline
     return backdrop, plain
 
 
-def _sharpness(mask: Array, rgb: U8) -> float:
+def _sharpness(mask: Array, edges: F32) -> float:
     """Mean change of colour along an outline, Lab units a pixel."""
-    lab = np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)
     rim = mask & ~ndimage.binary_erosion(mask)
-    return float(ndimage.maximum_filter(steepness(lab), 3)[rim].mean()) if rim.any() else 0.0
+    return float(edges[rim].mean()) if rim.any() else 0.0
 
 
 def _shrunk(rgb: U8) -> U8:

@@ -160,7 +160,7 @@ class _Builder:
         relation, thing = str(first.relation), THINGS[self.items[index].thing]
         if relation == "around":
             for child in children:
-                group = group + self._around(group, self.placed(child), self.items[child], child)
+                group = group + self._around(group, child)
             return group
         if relation == "inside" and (thing.hollow is None or self.items[index].count > 1):
             what = "has no opening that could be seen" if thing.hollow is None else "is drawn several times"
@@ -267,12 +267,14 @@ class _Builder:
         x, z = _centre(low, high)
         return other + group.moved(x - middle[0], float(high[1]) - sink, z - middle[2])
 
-    def _around(self, group: _Group, other: _Group, item: Item, child: int) -> _Group:
+    def _around(self, group: _Group, child: int) -> _Group:
+        item = self.items[child]
         low, high = group.bounds
         reach = float(np.hypot(*((high - low)[[0, 2]] / 2)))
         x, z = _centre(low, high)
         thing = THINGS[item.thing]
         if thing.hole is not None and item.count == 1:
+            other = self.placed(child)
             factor = self._units(other, thing)[0] * thing.hole
             return _stretched(other, np.array([reach * 1.04 / factor, 1.0, reach * 1.04 / factor])).moved(x, 0.0, z)
         one = self._built(child)
@@ -327,8 +329,10 @@ def _arranged(groups: Sequence[_Group]) -> _Group:
 
 def _huddled(groups: Sequence[_Group]) -> _Group:
     """Groups close together around the middle, as things lie in a bowl."""
-    if not 3 <= len(groups) <= 6 or len({id(group) for group in groups}) > 1:
-        return _arranged(groups) if len({id(group) for group in groups}) == 1 else _row(groups)
+    if any(group is not groups[0] for group in groups):
+        return _row(groups)
+    if not 3 <= len(groups) <= 6:
+        return _arranged(groups)
     low, high = groups[0].bounds
     distance = float((high - low)[[0, 2]].max()) / 2 / float(np.sin(np.pi / len(groups)))
     angles = 2 * np.pi * (np.arange(len(groups)) + 0.5) / len(groups)

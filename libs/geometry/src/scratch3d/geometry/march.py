@@ -7,6 +7,7 @@ the joined segments close into loops, and each loop is cut into triangles whose 
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -137,6 +138,19 @@ def extract(values: F32, blocks: I32, index: I32, *, origin: Array, spacing_m: f
     offsets = np.concatenate([[0], np.cumsum(triangles)]).astype(np.int64)
     faces = _connect(values, blocks, index, local, starts, offsets, _COUNT, _TABLE, _BASES)
     return Mesh(vertices=vertices, faces=faces)
+
+
+def surface(
+    values: F32, blocks: Array, shape: Sequence[int] | Array, *, origin: Array, spacing_m: float
+) -> Mesh | None:
+    """As `extract`, of the given blocks through which the surface passes, in a lattice of `shape` blocks; None of none."""
+    crossed = (values > 0).any(axis=(1, 2, 3)) & (values <= 0).any(axis=(1, 2, 3))
+    through = np.ascontiguousarray(blocks[crossed], dtype=np.int32)
+    if not len(through):
+        return None
+    index = np.full(shape, -1, np.int32)
+    index[tuple(through.T)] = np.arange(len(through), dtype=np.int32)
+    return extract(np.ascontiguousarray(values[crossed]), through, index, origin=origin, spacing_m=spacing_m)
 
 
 @parallel_kernel

@@ -84,6 +84,19 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
+def compact(mesh: Mesh, keep: Array) -> Mesh:
+    """Only the faces in `keep` (m,) bool, and only the vertices they use."""
+    faces = mesh.faces[keep]
+    used = np.zeros(len(mesh.vertices), bool)
+    used[faces] = True
+    rank = np.cumsum(used) - 1
+    return Mesh(
+        vertices=mesh.vertices[used],
+        faces=rank[faces].astype(np.int32),
+        colours_linear=None if mesh.colours_linear is None else mesh.colours_linear[used],
+    )
+
+
 def face_normals(vertices: Array, faces: I32) -> F64:
     """(m, 3) cross products: direction of the outside, length twice the area in m²."""
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))

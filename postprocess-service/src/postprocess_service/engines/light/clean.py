@@ -7,7 +7,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from scratch3d.geometry.measure import closedness, components
-from scratch3d.geometry.mesh import Array, Mesh, face_normals
+from scratch3d.geometry.mesh import Array, Mesh, compact, face_normals
 
 #: A component smaller than this share of the whole area is a crumb.
 CRUMB_AREA_SHARE = 0.0004
@@ -53,19 +53,6 @@ def weld(mesh: Mesh) -> Mesh:
         vertices=mesh.vertices[source],
         faces=rank[inverse.reshape(-1)[mesh.faces]].astype(np.int32),
         colours_linear=None if mesh.colours_linear is None else mesh.colours_linear[source],
-    )
-
-
-def compact(mesh: Mesh, keep: Array) -> Mesh:
-    """Only the faces in `keep` (m,) bool, and only the vertices they use."""
-    faces = mesh.faces[keep]
-    used = np.zeros(len(mesh.vertices), bool)
-    used[faces] = True
-    rank = np.cumsum(used) - 1
-    return Mesh(
-        vertices=mesh.vertices[used],
-        faces=rank[faces].astype(np.int32),
-        colours_linear=None if mesh.colours_linear is None else mesh.colours_linear[used],
     )
 
 

@@ -6,9 +6,9 @@ import fast_simplification
 import numpy as np
 
 from scratch3d.geometry.measure import closedness, euler_number
-from scratch3d.geometry.mesh import Mesh
+from scratch3d.geometry.mesh import Mesh, compact
 
-from .clean import compact, resample
+from .clean import resample
 
 #: Tried in turn: gentle collapses keep the shape best but may stop early or open the mesh.
 AGGRESSIVENESS = (7.0, 5.0, 3.0)

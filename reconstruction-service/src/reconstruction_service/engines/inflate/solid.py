@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from scratch3d.geometry.march import BLOCK, extract
+from scratch3d.geometry.march import BLOCK, surface
 from scratch3d.geometry.mesh import F32, F64, I32, Array, Mesh
 from scratch3d.geometry.outline import topology
 
@@ -54,11 +54,9 @@ def solid_mesh(squared_px: F64, stride: int) -> Mesh | None:
         ((0, shape[0] * BLOCK + 1 - field.shape[1]), (0, shape[1] * BLOCK + 1 - field.shape[0])),
         constant_values=-1.0,
     )
-    blocks, values = _crossed(padded, shape, middle, stride)
-    index = np.full(shape, -1, np.int32)
-    index[tuple(blocks.T)] = np.arange(len(blocks), dtype=np.int32)
+    blocks, values = _near(padded, shape, middle, stride)
     origin = np.array([-FREE * stride, -FREE * stride, -middle * stride], float)
-    return extract(values, blocks, index, origin=origin, spacing_m=float(stride))
+    return surface(values, blocks, shape, origin=origin, spacing_m=float(stride))
 
 
 def _open_border(field: F64, stride: int) -> F64:
@@ -68,8 +66,8 @@ def _open_border(field: F64, stride: int) -> F64:
     return limit
 
 
-def _crossed(field: F64, shape: tuple[int, int, int], middle: int, stride: int) -> tuple[I32, F32]:
-    """Blocks the surface passes through, and the field at their lattice points."""
+def _near(field: F64, shape: tuple[int, int, int], middle: int, stride: int) -> tuple[I32, F32]:
+    """Blocks the surface may pass through, and the field at their lattice points."""
     starts = [np.arange(shape[k])[:, None] * BLOCK + np.arange(BLOCK + 1) for k in (0, 1)]
     patches = field[starts[0][:, None, :, None], starts[1][None, :, None, :]]
     low = np.sqrt(np.maximum(patches.min(axis=(2, 3)), 0.0)) / stride
@@ -80,6 +78,4 @@ def _crossed(field: F64, shape: tuple[int, int, int], middle: int, stride: int) 
     blocks = np.argwhere(maybe).astype(np.int32)
     squares = ((heights * stride) ** 2)[blocks[:, 2]]
     values = (patches[blocks[:, 0], blocks[:, 1]][..., None] - squares[:, None, None, :]).astype(np.float32)
-    # A lattice point exactly on the surface belongs outside, as everywhere.
-    crossed = (values > 0).any(axis=(1, 2, 3)) & (values <= 0).any(axis=(1, 2, 3))
-    return np.ascontiguousarray(blocks[crossed]), np.ascontiguousarray(values[crossed])
+    return blocks, values

@@ -13,7 +13,7 @@ import numpy as np
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import basis, pixel_size_m
 from scratch3d.geometry.jit import kernel, parallel_kernel, prange
-from scratch3d.geometry.march import BLOCK, extract
+from scratch3d.geometry.march import BLOCK, surface
 from scratch3d.geometry.mesh import F32, F64, I32, Array, Mesh
 
 #: Cells per side of the first look at the whole space.
@@ -118,13 +118,7 @@ def hull_mesh(seen: Silhouettes, resolution: int) -> Mesh | None:
     shape = np.ceil(((high - low) / spacing + 2) / BLOCK).astype(int)
     blocks = _near_surface(seen, origin, spacing, shape)
     values = _fill(blocks, origin, spacing, seen.distances, seen.projections, SLACK_PX * float(seen.pixel_m.max()))
-    crossed = (values > 0).any(axis=(1, 2, 3)) & (values <= 0).any(axis=(1, 2, 3))
-    blocks, values = blocks[crossed], values[crossed]
-    if not len(blocks):
-        return None
-    index = np.full(shape, -1, np.int32)
-    index[tuple(blocks.T)] = np.arange(len(blocks), dtype=np.int32)
-    return extract(values, blocks, index, origin=origin, spacing_m=spacing)
+    return surface(values, blocks, shape, origin=origin, spacing_m=spacing)
 
 
 def bounds_of(seen: Silhouettes) -> tuple[F64, F64] | None:

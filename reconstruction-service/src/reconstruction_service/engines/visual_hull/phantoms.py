@@ -12,7 +12,7 @@ import numpy as np
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import project
 from scratch3d.geometry.measure import components
-from scratch3d.geometry.mesh import F64, I32, Array, Mesh
+from scratch3d.geometry.mesh import F64, I32, Array, Mesh, compact
 from scratch3d.geometry.raster import heights
 
 #: Outlines are compared at this size; phantoms are far larger than a pixel of it, or not worth a word.
@@ -47,7 +47,7 @@ def without_phantoms(mesh: Mesh, cameras: Sequence[Camera]) -> tuple[Mesh, int]:
             kept[looked_at[place]] = False
             layers -= mine
     lost = np.abs(volume[~kept])
-    return _only(mesh, kept[body]), int((lost > 1e-4 * np.abs(volume).sum()).sum())
+    return compact(mesh, kept[body]), int((lost > 1e-4 * np.abs(volume).sum()).sum())
 
 
 def _volumes(mesh: Mesh, body: I32, count: int) -> F64:
@@ -65,11 +65,3 @@ def _outlines(mesh: Mesh, body: I32, bodies: Array, cameras: Sequence[Camera]) -
             faces = np.ascontiguousarray(mesh.faces[body == name])
             shown[place, v] = np.isfinite(heights(screen, faces, OUTLINE_PX, OUTLINE_PX))
     return shown
-
-
-def _only(mesh: Mesh, keep: Array) -> Mesh:
-    faces = mesh.faces[keep]
-    used = np.zeros(len(mesh.vertices), bool)
-    used[faces] = True
-    rank = (np.cumsum(used) - 1).astype(np.int32)
-    return Mesh(vertices=mesh.vertices[used], faces=rank[faces])

@@ -19,7 +19,7 @@ from scipy import ndimage
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import basis
-from scratch3d.geometry.march import BLOCK, extract
+from scratch3d.geometry.march import BLOCK, surface
 from scratch3d.geometry.mesh import F32, F64, Mesh
 from scratch3d.servicekit.runner import Report
 
@@ -182,14 +182,8 @@ def soft_mesh(field: SoftField, resolution: int) -> Mesh | None:
         blocks = near[start : start + 1024]
         lattice = (blocks[:, None] * BLOCK + corner[None]).reshape(-1, 3)
         values[start : start + 1024] = field(origin + spacing * lattice).reshape(len(blocks), -1)
-    crossed = (values > 0).any(axis=1) & (values <= 0).any(axis=1)
-    blocks = np.ascontiguousarray(near[crossed], dtype=np.int32)
-    if not len(blocks):
-        return None
-    index = np.full(shape, -1, np.int32)
-    index[tuple(blocks.T)] = np.arange(len(blocks), dtype=np.int32)
-    cells = np.ascontiguousarray(values[crossed]).reshape(-1, BLOCK + 1, BLOCK + 1, BLOCK + 1)
-    return extract(cells, blocks, index, origin=origin, spacing_m=spacing)
+    cells = values.reshape(-1, BLOCK + 1, BLOCK + 1, BLOCK + 1)
+    return surface(cells, near, shape, origin=origin, spacing_m=spacing)
 
 
 def _pairs(axes: Sequence[F64], lead: int) -> list[tuple[int, int | None]]:
