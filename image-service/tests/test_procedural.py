@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from image_service.engines.procedural.engine import Procedural
@@ -163,6 +163,8 @@ WORDS = [w for kind in listed().values() for w in kind] + ["and", "with", "witho
 
 
 @settings(max_examples=120, deadline=None)
+@example("plane:plane:voxel")
+@example("12 planes voxel")
 @given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
 def test_any_text_is_drawn_or_refused(prompt: str) -> None:
     try:

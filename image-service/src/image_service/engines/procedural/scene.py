@@ -87,6 +87,12 @@ class _Group:
             )
         )
 
+    def fitted(self) -> "_Group":
+        """The group with its longest side one metre, its bounding box centred on the origin."""
+        low, high = self.bounds
+        side = float((high - low).max())
+        return self.mapped(1.0 / side, -(low + high) / 2 / side)
+
     def __add__(self, other: "_Group") -> "_Group":
         return _Group(bodies=self.bodies + other.bodies)
 
@@ -95,19 +101,23 @@ def build(said: Description, *, style: str | None = None) -> Scene:
     """The scene of a description, in a named style or the ones its words ask for."""
     styles = [STYLES[name] for name in ((style,) if style else said.styles)]
     builder = _Builder(said.items, styles)
-    whole = builder.all_roots()
-    low, high = whole.bounds
-    placed = whole.mapped(1.0 / float((high - low).max()), -(low + high) / 2 / float((high - low).max()))
-    bodies = placed.bodies
-    for voxels in (one.voxels for one in styles if one.voxels):
-        bodies = tuple(
-            _Body(mesh=mesh, name=f"cubes-{number}", colour=colour, finish=finish)
-            for number, (mesh, colour, finish) in enumerate(
-                voxelised([(body.mesh, body.colour, body.finish) for body in bodies], voxels), start=1
-            )
-        )
-    parts = tuple(_part(body, number, styles) for number, body in enumerate(bodies, start=1))
+    whole = builder.all_roots().fitted()
+    for cells in (one.voxels for one in styles if one.voxels):
+        # Cells at the rim that are hardly covered fall away: what is left is fitted once more.
+        whole = _cubed(whole, cells).fitted()
+    parts = tuple(_part(body, number, styles) for number, body in enumerate(whole.bodies, start=1))
     return Scene(parts=parts, warnings=tuple(dict.fromkeys(builder.warnings)))
+
+
+def _cubed(group: _Group, cells: int) -> _Group:
+    """A fitted group rebuilt of equal cubes."""
+    rebuilt = voxelised([(body.mesh, body.colour, body.finish) for body in group.bodies], cells)
+    return _Group(
+        bodies=tuple(
+            _Body(mesh=mesh, name=f"cubes-{number}", colour=colour, finish=finish)
+            for number, (mesh, colour, finish) in enumerate(rebuilt, start=1)
+        )
+    )
 
 
 class _Builder:

@@ -34,7 +34,13 @@ def _covered(mesh: Mesh, low: Array, spacing: float, side: int) -> Array:
     """Cells of which a good part is inside: eight points are asked in each, so that thin parts are kept."""
     fine = occupancy(mesh, low, spacing / 2, (2 * side, 2 * side, 2 * side))
     share = fine.reshape(side, 2, side, 2, side, 2).mean(axis=(1, 3, 5))
-    return np.asarray(share >= 0.25)
+    covered = np.asarray(share >= 0.25)
+    if not covered.any():
+        # Thinner than the points lie apart: the cells of its corners and of its faces' middles stand for it.
+        points = np.concatenate([mesh.vertices, mesh.vertices[mesh.faces].mean(axis=1)])
+        cells = np.clip(((points - low) / spacing).astype(int), 0, side - 1)
+        covered[tuple(cells.T)] = True
+    return covered
 
 
 def _runs(mine: Array) -> list[tuple[int, int, int, int]]:
