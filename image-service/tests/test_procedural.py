@@ -211,8 +211,9 @@ def test_styles_change_shape_or_colour() -> None:
     assert len(low.mesh.faces) < len(plain.mesh.faces) / 20
     cubes = build(parse("a voxel heart")).mesh
     assert closedness(cubes.faces).manifold or closedness(cubes.faces).watertight
-    steps = np.unique(np.round((cubes.vertices + 0.5) * 28, 3))
-    assert np.abs(steps - np.round(steps)).max() < 0.02, "every corner lies on the lattice"
+    edge = np.diff(np.unique(np.round(cubes.vertices[:, 1], 4))).min()
+    steps = (cubes.vertices - cubes.bounds[0]) / edge
+    assert np.abs(steps - np.round(steps)).max() < 0.05, "every corner lies on the lattice"
     pale, strong = (build(parse("a red cube"), style=s).mesh.colours_linear[0] for s in ("pastel", "vivid"))
     assert pale[1] > 0.1 > strong[1]
     assert len(np.unique(build(parse("a castle"), style="clay").mesh.colours_linear, axis=0)) == 1
