@@ -2,11 +2,13 @@
 
 from builders import new_job
 
+from orchestrator.berth import Berth
 from orchestrator.domain import STAGES, Job, StageResult
 from orchestrator.pipeline import run
 from orchestrator.store_memory import MemoryStore
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import State
+from scratch3d.slots import MemorySlots
 
 REF = ArtifactRef(key="inputs/x/1/front.png", media_type="image/png", size_bytes=3, sha256="0" * 64)
 
@@ -17,7 +19,7 @@ class Fake:
     def __init__(self, value: dict[str, object] | None = None) -> None:
         self.calls, self.value = 0, value or {}
 
-    async def call(self, job: Job, progress: object, holding: object) -> StageResult:
+    async def call(self, job: Job, progress: object, berth: object) -> StageResult:
         self.calls += 1
         return StageResult(
             engine="fake",
@@ -36,7 +38,7 @@ async def trip(job: Job) -> tuple[Job, dict[State, Fake], list[str]]:
     assert held
     views = {"views": [{"ref": REF.model_dump()}]}
     steps = {stage: Fake(views if stage is State.GENERATING_IMAGES else None) for stage in STAGES}
-    done = await run(held, steps, store, lambda *_: None, lambda _: None)
+    done = await run(held, steps, store, lambda *_: None, Berth(MemorySlots(), {}))
     return done, steps, [e.type for e in await store.events(job.id)]
 
 

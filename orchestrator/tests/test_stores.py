@@ -4,11 +4,11 @@ import asyncio
 import time
 
 import pytest
-from builders import new_job
+from builders import age, new_job
 
 from orchestrator.domain import STAGES, Job, StageResult
-from orchestrator.errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull
-from orchestrator.store import Idempotency, JobStore
+from orchestrator.errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull, TooManyJobs
+from orchestrator.store import Feed, Idempotency, JobStore
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import State
 from scratch3d.contracts.problems import Problem
@@ -203,10 +203,11 @@ async def test_delete_forgets_ended_jobs_only(store: JobStore) -> None:
 async def test_watch_wakes_on_change(store: JobStore) -> None:
     job = await store.submit(new_job(), max_queued=10)
     async with store.watch(job.id) as watch:
-        await watch.wait(0.2)  # a fresh subscription may wake once for what happened before
-        assert not await watch.wait(0.2)
+        await watch.next(0.2)  # a fresh subscription may wake once for what happened before
+        assert await watch.next(0.2) is None
         await store.cancel(job.id)
-        assert await watch.wait(2)
+        told = await watch.next(2)
+        assert told and told.type == "failed"
 
 
 async def test_blocked_claims_are_woken_one_job_each(store: JobStore) -> None:
@@ -215,3 +216,68 @@ async def test_blocked_claims_are_woken_one_job_each(store: JobStore) -> None:
     ids = {(await store.submit(new_job(), max_queued=10)).id for _ in range(2)}
     done = [job.id for job in await asyncio.gather(*waiting) if job]
     assert set(done) == ids and len(done) == 2
+
+
+async def test_a_suspect_is_left_for_a_worker_that_carries_nothing_else(store: JobStore) -> None:
+    suspect = await store.submit(new_job(), max_queued=10)
+    behind = await store.submit(new_job(), max_queued=10)
+    for _ in range(2):
+        held = await claim(store)
+        await age(store, held.id)
+        await store.reap()
+    assert await store.claim("busy", lease_s=5, wait_s=0.2, suspect_losses=2) is None
+    assert await store.position(suspect.id) == 0
+    assert (await claim(store)).id == suspect.id
+    found = await store.claim("busy", lease_s=5, wait_s=0.2, suspect_losses=2)
+    assert found and found.id == behind.id
+
+
+async def test_an_owner_has_a_cap_and_a_batch_is_kept_whole_or_not(store: JobStore) -> None:
+    jobs = [new_job() for _ in range(3)]
+    with pytest.raises(TooManyJobs):
+        await store.submit_all(jobs, max_queued=10, max_unfinished=2)
+    with pytest.raises(QueueFull):
+        await store.submit_all(jobs, max_queued=2)
+    assert await store.queue_length() == 0 and await store.get(jobs[0].id) is None
+    key = Idempotency(key="k", body_sha256="b")
+    kept = await store.submit_all(jobs, max_queued=10, max_unfinished=3, idempotency=key)
+    again = await store.submit_all([new_job() for _ in range(3)], max_queued=10, max_unfinished=3, idempotency=key)
+    assert [job.id for job in again] == [job.id for job in kept] == list(await store.remember("me", key))
+    await store.cancel(jobs[0].id)
+    await store.submit(new_job(), max_queued=10, max_unfinished=3)
+
+
+async def test_the_pace_is_the_mean_of_what_ran(store: JobStore) -> None:
+    await store.submit(new_job(), max_queued=10)
+    held = await claim(store)
+    held = await store.advance(held, result(State.GENERATING_IMAGES).model_copy(update={"duration_s": 4.0}))
+    skipped = result(State.RECONSTRUCTING_3D).model_copy(update={"duration_s": 99.0, "skipped": True})
+    held = await store.advance(held, skipped, result(State.POST_PROCESSING).model_copy(update={"duration_s": 1.0}))
+    assert held.state is State.COMPLETED
+    assert await store.pace() == {State.GENERATING_IMAGES: 4.0, State.POST_PROCESSING: 1.0}
+    assert [e.type for e in await store.events(held.id)] == ["submitted", "claimed", "stage", "skipped", "completed"]
+
+
+async def test_events_of_an_owner_are_one_history(store: JobStore) -> None:
+    begin = await store.last_event()
+    mine = [(await store.submit(new_job(), max_queued=10)).id for _ in range(2)]
+    await store.submit(new_job(owner="you"), max_queued=10)
+    await store.cancel(mine[0])
+    told = await store.owner_events("me", after=begin)
+    assert [(e.job_id, e.type) for e in told] == [(mine[0], "submitted"), (mine[1], "submitted"), (mine[0], "failed")]
+    assert [e.id for e in await store.owner_events("me", after=told[1].id)] == [told[2].id]
+    assert [e.id for e in await store.events(mine[0])] == [told[0].id, told[2].id]
+
+
+async def test_a_reader_that_falls_behind_is_told_of_the_gap(store: JobStore) -> None:
+    job = await store.submit(new_job(), max_queued=10)
+    held = await claim(store)
+    async with store.watch(job.id) as feed:
+        await feed.next(0.3)
+        for number in range(Feed.MAX_WAITING + 10):
+            await store.beat(held, lease_s=5, progress=5, phase=f"step {number}")
+        seen = 0
+        while await feed.next(0.3):
+            seen += 1
+        assert seen < Feed.MAX_WAITING
+    assert len(await store.events(job.id)) > Feed.MAX_WAITING

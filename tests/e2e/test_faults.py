@@ -136,10 +136,10 @@ def test_stopped_worker_hands_its_job_back_at_once(mesh: Mesh, client: Client) -
 def _so_far(mesh: Mesh, job_id: str) -> list[object]:
     import redis
 
-    from orchestrator.store_redis import _read_event
+    from orchestrator.redis_jobs import read_event
 
     with redis.Redis.from_url(mesh.redis_url, decode_responses=True) as connection:
-        return [_read_event(job_id, i, f) for i, f in connection.xrange(f"job:{job_id}:events")]  # type: ignore[union-attr,arg-type]
+        return [read_event(job_id, i, f["event"]) for i, f in connection.xrange(f"job:{job_id}:events")]  # type: ignore[union-attr,arg-type]
 
 
 def test_same_bytes_after_a_restart_and_a_worker_that_starts_late(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from scratch3d.servicekit import metrics
 from scratch3d.servicekit.app import new_app
-from scratch3d.servicekit.health import health_router
+from scratch3d.servicekit.health import Announcement, health_router
 from scratch3d.servicekit.registry import Runners
 from scratch3d.servicekit.runner import Runner
 
@@ -43,7 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
         state.artifacts.prepare()
         await intake.start()
         await runners.start()
-        yield {"runners": runners, "service": state}
+        async with Announcement.of("image-service", settings).standing(runners.check):
+            yield {"runners": runners, "service": state}
         await runners.close()
         await intake.close()
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .intake.headers import Limits
@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     engine_memory_mb: int = Field(4096, description="memory limit of an engine's process, 0 for none")
     max_picture_mpx: float = Field(25.0, description="largest picture that is decoded, in millions of pixels")
     max_picture_mb: float = Field(20.0, description="largest picture file that is read, in MB")
+    register_at: str = Field(
+        "", description="URL of the orchestrator's API to announce this replica at; empty: it is configured"
+    )
+    advertise_url: str = Field("", description="URL under which the workers reach this replica")
+    replica_rank: int = Field(0, description="replicas of a lower rank are used first")
+    replica_token: SecretStr = Field(SecretStr(""), description="the orchestrator's REPLICA_TOKEN")
     log_level: str = Field("INFO", description="least severe log lines that are written")
     log_human: bool = Field(False, description="colourful log lines instead of JSON")
 

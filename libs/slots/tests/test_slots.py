@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
-from scratch3d.slots import Grant, MemorySlots, NoSlot, RedisSlots, Slots
+from scratch3d.slots import Grant, MemorySlots, NoSlot, RedisSlots, RedisWire, Ride, Slots
 
 URLS = ("http://a", "http://b")
 
@@ -16,9 +15,9 @@ async def slots(request: pytest.FixtureRequest) -> AsyncIterator[Slots]:
     if request.param == "memory":
         yield MemorySlots()
         return
-    redis = Redis.from_url(request.getfixturevalue("redis_url"))
-    yield RedisSlots(redis, lease_s=5)
-    await redis.aclose()
+    wire = RedisWire(request.getfixturevalue("redis_url"))
+    yield RedisSlots(wire, lease_s=5)
+    await wire.close()
 
 
 async def test_every_replica_is_held_once(slots: Slots) -> None:
@@ -85,10 +84,70 @@ async def test_cancelled_waiter_leaves_the_line(slots: Slots) -> None:
 
 
 async def test_lease_of_a_dead_holder_ends(redis_url: str) -> None:
-    redis = Redis.from_url(redis_url)
-    slots = RedisSlots(redis, lease_s=0.3)
+    wire = RedisWire(redis_url)
+    slots = RedisSlots(wire, lease_s=0.3)
     dead = await slots.acquire("pool", ["http://a"], timeout_s=1)
     heir = await slots.acquire("pool", ["http://a"], timeout_s=2)
     assert isinstance(heir, Grant) and heir.token != dead.token
     assert not await slots.renew(dead)
-    await redis.aclose()
+    await wire.close()
+
+
+async def test_a_replica_that_failed_is_left_out_for_a_while_and_returns(slots: Slots) -> None:
+    one = await slots.acquire("pool", URLS, timeout_s=1)
+    await slots.release(one, well=False)
+    other = await slots.acquire("pool", URLS, timeout_s=1)
+    assert other.url != one.url
+    ill = {r.url: r for r in await slots.replicas("pool", URLS)}[one.url]
+    assert 0 < ill.away_s <= 1 and not ill.held
+    with pytest.raises(NoSlot):
+        await slots.acquire("pool", URLS, timeout_s=0.2)
+    assert (await slots.acquire("pool", URLS, timeout_s=5)).url == one.url
+
+
+async def test_a_replica_that_answers_again_is_welcome_at_once(slots: Slots) -> None:
+    await slots.release(await slots.acquire("pool", ["http://a"], timeout_s=1), well=False)
+    await slots.welcome("pool", "http://a")
+    assert (await slots.acquire("pool", ["http://a"], timeout_s=0.3)).url == "http://a"
+
+
+async def test_avoided_replicas_are_taken_last(slots: Slots) -> None:
+    one = await slots.acquire("pool", URLS, timeout_s=1, avoid=["http://a"])
+    assert one.url == "http://b"
+    assert (await slots.acquire("pool", URLS, timeout_s=1, avoid=URLS)).url == "http://a"
+
+
+async def test_replicas_that_announce_themselves_are_used_by_rank(slots: Slots) -> None:
+    await slots.announce("pool", "http://cpu", rank=9, lease_s=5)
+    await slots.announce("pool", "http://gpu", rank=1, lease_s=5)
+    told = await slots.replicas("pool", ["http://a"])
+    assert [(r.url, r.rank, r.announced) for r in told][:1] == [("http://a", 0, False)]
+    assert {(r.url, r.rank, r.announced) for r in told[1:]} == {("http://cpu", 9, True), ("http://gpu", 1, True)}
+    order = [(await slots.acquire("pool", ["http://a"], timeout_s=1)).url for _ in range(3)]
+    assert order == ["http://a", "http://gpu", "http://cpu"]
+    await slots.announce("pool", "http://cpu", rank=9, lease_s=0)
+    assert "http://cpu" not in {r.url for r in await slots.replicas("pool", [])}
+
+
+async def made(slots: Slots, ride: Ride) -> list[object]:
+    """What the calls of a ride answer."""
+    return await slots._wire.run(*ride.calls) if isinstance(slots, RedisSlots) else []
+
+
+async def test_a_ride_releases_one_and_brings_the_next(slots: Slots) -> None:
+    held = await slots.acquire("pool", ["http://a"], timeout_s=1)
+    ride = slots.ride(held, "next", ["http://n"])
+    ride.arrived(await made(slots, ride))
+    turn = ride.turn
+    assert turn and turn.grant and turn.grant.url == "http://n"
+    assert await slots.acquire("next", [], timeout_s=1, turn=turn) == turn.grant
+    assert (await slots.acquire("pool", ["http://a"], timeout_s=1)).url == "http://a"
+    late = slots.ride(None, "next", ["http://n"])
+    late.arrived(await made(slots, late))
+    waits = late.turn
+    assert waits and waits.grant is None
+    await slots.release(turn.grant)
+    granted = await slots.acquire("next", ["http://n"], timeout_s=1, turn=waits)
+    assert granted.token == waits.ticket
+    await slots.leave(waits)
+    assert (await slots.acquire("next", ["http://n"], timeout_s=1)).url == "http://n"

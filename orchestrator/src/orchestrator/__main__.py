@@ -1,9 +1,9 @@
 """`python -m orchestrator api` and `python -m orchestrator worker`."""
 
-import asyncio
 import sys
 
 import uvicorn
+import uvloop
 
 from scratch3d.servicekit.logging import configure
 
@@ -29,7 +29,7 @@ def worker() -> None:
     """Carry jobs until told to stop."""
     settings = Settings()
     configure("worker", level=settings.log_level, human=settings.log_human)
-    asyncio.run(run_worker(settings))
+    uvloop.run(run_worker(settings))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from scratch3d.contracts.images import InspectRequest, SourceImage
 from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, ImagePath, ImageUrl, JobOptions, State
 from scratch3d.contracts.views import VIEW_AXES
 from scratch3d.servicekit.artifacts import key_from_path
-from scratch3d.servicekit.errors import NotAvailable, Unprocessable, from_problem
+from scratch3d.servicekit.errors import NotAvailable, ServiceError, Unavailable, Unprocessable, from_problem
 
 from .domain import Plan
 from .engines import Engines
@@ -34,6 +34,7 @@ DEFAULT_FACES = 20_000
 #: The side of a canonical picture; a picture alone is also the texture, so it is kept finer.
 PICTURE_PX, FINE_PX = 512, 1024
 MAX_URL = 2048
+_WORD = re.compile(r"[^\W_]+")
 
 
 async def plan_generate(request: GenerateRequest, engines: Engines) -> Plan:
@@ -81,14 +82,10 @@ async def plan_from_image(request: FromImageRequest, engines: Engines, *, job_id
         raise NotAvailable("the number of views is the number of pictures", field="views")
     sources = sources_of(request, job_id=job_id)
     await _check_matting(request.matting_engine, engines)
-    kind, count = offer_of(sources)
-
-    def fits(card: EngineCard) -> str | None:
-        if kind not in card.inputs:
-            return f"engine {card.id!r} cannot start from {_KINDS[kind]}: it needs {_needs(card)}"
-        return f"engine {card.id!r} needs {_needs(card)}" if count < card.min_views else None
-
-    reconstruction = await engines.choose(State.RECONSTRUCTING_3D, request.engine, field="engine", fits=fits)
+    kind, _ = offer = offer_of(sources)
+    reconstruction = await engines.choose(
+        State.RECONSTRUCTING_3D, request.engine, field="engine", fits=lambda card: _misfit(card, offer)
+    )
     await _inspect(sources, engines)
     _, resolution = _tier(request)
     fine = request.quality_tier in {"auto", "high", "quality"} and kind == "picture"
@@ -100,6 +97,31 @@ async def plan_from_image(request: FromImageRequest, engines: Engines, *, job_id
         reconstruction=reconstruction,
         picture_px=FINE_PX if fine else PICTURE_PX,
     )
+
+
+async def plan_again(
+    request: GenerateRequest | FromImageRequest, parent: Plan, stage: State, engines: Engines, *, job_id: str
+) -> Plan:
+    """The steps of a job that keeps what came before `stage`: its views are what they are.
+
+    NotAvailable or Unprocessable naming the field.
+    """
+    if stage is State.POST_PROCESSING:
+        changes = await _finish(request, engines)
+        return parent.model_copy(update=changes)
+
+    def fits(card: EngineCard) -> str | None:
+        if isinstance(request, FromImageRequest):
+            return _misfit(card, offer_of(sources_of(request, job_id=job_id)))
+        if parent.view_set in card.view_sets.values():
+            return None
+        return f"engine {card.id!r} works from other views than those that are kept: replay from generating_images"
+
+    wanted = request.engine if request.engine != "auto" else parent.reconstruction_engine
+    card = await engines.choose(State.RECONSTRUCTING_3D, wanted, field="engine", fits=fits)
+    _check_options(request.engine_options, card)
+    changes = {"reconstruction_engine": card.id, "resolution": _tier(request)[1], **await _finish(request, engines)}
+    return parent.model_copy(update=changes)
 
 
 #: What pictures can be to an engine, in words.
@@ -120,6 +142,14 @@ def offer_of(sources: tuple[SourceImage, ...]) -> tuple[str, int]:
     if len({VIEW_AXES[name] for name in named}) > 1:
         return "named_views", len(named)
     return "picture", 1
+
+
+def _misfit(card: EngineCard, offer: tuple[str, int]) -> str | None:
+    """Why an engine cannot start from these pictures, or None."""
+    kind, count = offer
+    if kind not in card.inputs:
+        return f"engine {card.id!r} cannot start from {_KINDS[kind]}: it needs {_needs(card)}"
+    return f"engine {card.id!r} needs {_needs(card)}" if count < card.min_views else None
 
 
 def _needs(card: EngineCard) -> str:
@@ -178,22 +208,27 @@ async def _plan(
     picture_px: int = PICTURE_PX,
 ) -> Plan:
     _check_options(request.engine_options, reconstruction)
+    finish = await _finish(request, engines)
+    return Plan(
+        seed=secrets.randbits(32) if request.seed is None else request.seed,
+        resolution=resolution,
+        view_set=view_set,
+        picture_px=picture_px,
+        image_engine=image_engine,
+        reconstruction_engine=reconstruction.id,
+        **finish,
+    )
+
+
+async def _finish(request: JobOptions, engines: Engines) -> dict[str, Any]:
+    """The part of a plan that the last stage reads."""
     if request.webhook_url is not None:
         raise NotAvailable("webhooks are not available here: watch /3d/events/{job_id}", field="webhook_url")
     postprocess = await engines.choose(State.POST_PROCESSING, request.postprocess_engine, field="postprocess_engine")
     if request.output_format not in postprocess.output_formats:
         known = ", ".join(postprocess.output_formats)
         raise NotAvailable(f"{request.output_format} is not available here; {known} are", field="output_format")
-    return Plan(
-        seed=secrets.randbits(32) if request.seed is None else request.seed,
-        resolution=resolution,
-        target_faces=request.target_faces or DEFAULT_FACES,
-        view_set=view_set,
-        picture_px=picture_px,
-        image_engine=image_engine,
-        reconstruction_engine=reconstruction.id,
-        postprocess_engine=postprocess.id,
-    )
+    return {"target_faces": request.target_faces or DEFAULT_FACES, "postprocess_engine": postprocess.id}
 
 
 def _tier(request: JobOptions) -> tuple[int, int]:
@@ -202,13 +237,12 @@ def _tier(request: JobOptions) -> tuple[int, int]:
 
 def _check_vocabulary(prompt: str, card: EngineCard) -> None:
     """An engine with a closed vocabulary must know at least one thing in the prompt."""
-    things = set(card.vocabulary.get("things", ()))
-    if not things:
+    if not card.named_things:
         return
-    words = re.findall(r"[^\W_]+", prompt.lower())
-    spoken = {" ".join(words[at : at + n]) for n in (1, 2, 3) for at in range(len(words))}
-    if spoken & (things | set(card.vocabulary.get("plurals", ()))):
+    words = _WORD.findall(prompt.lower())
+    if any(" ".join(words[at : at + n]) in card.named_things for n in (1, 2, 3) for at in range(len(words))):
         return
+    things = card.vocabulary["things"]
     raise Unprocessable(
         f"names nothing that engine {card.id!r} can draw. It knows: {', '.join(sorted(things))}; materials: "
         f"{', '.join(card.vocabulary.get('materials', ()))}; any CSS colour; sizes: "
@@ -246,9 +280,14 @@ def _is_job_id(text: str) -> bool:
 
 
 async def _inspect(sources: tuple[SourceImage, ...], engines: Engines) -> None:
-    pool = engines.pools[State.GENERATING_IMAGES]
-    wish = InspectRequest(images=sources)
-    try:
-        await pool.client.inspect(pool.urls[0], wish)
-    except StageFailed as failure:
-        raise from_problem(failure.problem) from failure
+    client = engines.pools[State.GENERATING_IMAGES].client
+    away: ServiceError = Unavailable("image-service has not answered yet; nothing was accepted", retry_after_s=2.0)
+    for url in await engines.urls(State.GENERATING_IMAGES):
+        try:
+            await client.inspect(url, InspectRequest(images=sources))
+            return
+        except StageFailed as failure:
+            away = from_problem(failure.problem)
+            if failure.problem.code != "service_unreachable":
+                break
+    raise away

@@ -14,14 +14,15 @@ from prometheus_client import start_http_server
 from starlette.responses import RedirectResponse
 
 from scratch3d.contracts.jobs import MAX_DATA_URI, State
-from scratch3d.servicekit import metrics
 from scratch3d.servicekit.app import new_app
 from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.errors import ServiceError
 from scratch3d.servicekit.health import Check, health_router
-from scratch3d.slots import RedisSlots, Slots
+from scratch3d.slots import MemorySlots, RedisSlots, Slots
 
 from .clients import ServiceClient
+from .doors import operations
+from .doors.operations import Desk
 from .doors.rest import api, files
 from .doors.rest.access import Door
 from .engines import Engines, Pool
@@ -30,7 +31,7 @@ from .pipeline import ImagesStep, PostprocessStep, ReconstructStep, Step
 from .settings import Settings
 from .store import JobStore
 from .store_redis import RedisStore
-from .worker import Worker
+from .worker import Worker, stopped
 
 VERSION = "0.1.0"
 
@@ -52,16 +53,23 @@ def http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=200))
 
 
-def steps(stage_pools: dict[State, Pool], slots: Slots, settings: Settings) -> dict[State, Step]:
+def steps(stage_pools: dict[State, Pool], settings: Settings) -> dict[State, Step]:
     """The work of each stage."""
     kinds: dict[State, type[ImagesStep] | type[ReconstructStep] | type[PostprocessStep]] = {
         State.GENERATING_IMAGES: ImagesStep,
         State.RECONSTRUCTING_3D: ReconstructStep,
         State.POST_PROCESSING: PostprocessStep,
     }
+    deadlines_s = {
+        State.GENERATING_IMAGES: settings.images_deadline_s,
+        State.RECONSTRUCTING_3D: settings.reconstruction_deadline_s,
+        State.POST_PROCESSING: settings.postprocess_deadline_s,
+    }
     artifacts = ArtifactStore(settings.data_dir)
     return {
-        stage: kind(pool=stage_pools[stage], slots=slots, artifacts=artifacts, deadline_s=settings.stage_deadline_s)
+        stage: kind(
+            pool=stage_pools[stage], artifacts=artifacts, deadline_s=deadlines_s[stage] or settings.stage_deadline_s
+        )
         for stage, kind in kinds.items()
     }
 
@@ -72,12 +80,16 @@ def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
     http = http_client()
     stage_pools = pools(settings, http)
     artifacts = ArtifactStore(settings.data_dir)
-    jobs = Jobs(jobs_store, Engines(stage_pools), artifacts, settings)
+    slots: Slots = RedisSlots(jobs_store.wire) if isinstance(jobs_store, RedisStore) else MemorySlots()
+    engines = Engines(stage_pools, slots)
+    jobs = Jobs(jobs_store, engines, artifacts, settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Door]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Door | Desk]]:
         artifacts.prepare()
-        yield {"door": Door(jobs, settings)}
+        sweeping = asyncio.create_task(asyncio.to_thread(artifacts.sweep))
+        yield {"door": Door(jobs, settings), "desk": Desk(jobs_store, slots, stage_pools, settings)}
+        await sweeping
         await jobs_store.close()
         await http.aclose()
 
@@ -90,8 +102,8 @@ def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
     )
     app.include_router(api.router)
     app.include_router(files.router)
-    app.include_router(health_router(_checks(jobs_store, stage_pools)))
-    app.include_router(metrics.router)
+    app.include_router(operations.router)
+    app.include_router(health_router(_checks(jobs_store, engines)))
     _serve_page(app, settings)
     _describe(app)
     return app
@@ -111,23 +123,22 @@ def _describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _checks(store: JobStore, stage_pools: dict[State, Pool]) -> dict[str, Check]:
+def _checks(store: JobStore, engines: Engines) -> dict[str, Check]:
     async def redis() -> str:
         try:
             await store.ping()
-            metrics.QUEUE_LENGTH.set(await store.queue_length())
         except ServiceError as error:
             return error.detail
         return "ok"
 
-    def service(pool: Pool) -> Check:
+    def service(stage: State, pool: Pool) -> Check:
         async def check() -> str:
-            words = await asyncio.gather(*(pool.client.ready(url) for url in pool.urls))
-            return "ok" if "ok" in words else words[0]
+            words = await asyncio.gather(*(pool.client.ready(url) for url in await engines.urls(stage)))
+            return "ok" if "ok" in words else next(iter(words), "no replica is configured or has announced itself")
 
         return check
 
-    return {"redis": redis, **{pool.name: service(pool) for pool in stage_pools.values()}}
+    return {"redis": redis, **{pool.name: service(stage, pool) for stage, pool in engines.pools.items()}}
 
 
 def _serve_page(app: FastAPI, settings: Settings) -> None:
@@ -145,11 +156,17 @@ async def run_worker(settings: Settings) -> None:
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port)
     store = RedisStore(settings.redis_url)
-    slots = RedisSlots(store.redis, lease_s=settings.lease_s)
+    slots = RedisSlots(store.wire, lease_s=settings.lease_s)
     async with http_client() as http:
-        work = asyncio.create_task(Worker(store, slots, steps(pools(settings, http), slots, settings), settings).work())
+        stage_pools = pools(settings, http)
+        worker = Worker(store, slots, steps(stage_pools, settings), settings, stage_pools)
+        work = asyncio.create_task(worker.work())
+        told_to_stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+        stopping = asyncio.create_task(told_to_stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await work
+            await stopped(work)
     await store.close()

@@ -8,16 +8,17 @@ resume, replay, rescale and convert are one thing: start with some results kept.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from scratch3d.contracts.artifacts import ArtifactRef
-from scratch3d.contracts.jobs import FINAL_STATES, PROGRESS_AT, JobEvent, State
+from scratch3d.contracts.jobs import FINAL_STATES, PROGRESS_AT, State
 from scratch3d.contracts.meshes import OutputFile
 from scratch3d.contracts.problems import Problem
 from scratch3d.contracts.values import Value
 
+Asked = TypeVar("Asked", bound=BaseModel)
 ROAD = (State.QUEUED, State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING, State.COMPLETED)
 NEXT = {here: frozenset({there, State.FAILED}) for here, there in pairwise(ROAD)}
 STAGES = ROAD[1:-1]
@@ -28,6 +29,7 @@ MESSAGES = {
     State.POST_PROCESSING: "Finishing the files",
     State.COMPLETED: "Done",
 }
+TAKEN_BACK = "Taken back; waiting for a worker"
 SCHEMA = 1
 
 
@@ -94,7 +96,9 @@ class Job(Value):
     problem: Problem | None = None
     parent: str | None = None
     created_at: float
+    #: when a worker took it up for the first time, and for the last; both by the store's clock
     started_at: float | None = None
+    claimed_at: float | None = None
     finished_at: float | None = None
 
     @property
@@ -128,7 +132,12 @@ def claimed(job: Job, token: str, now: float) -> Job:
         raise IllegalTransition(f"a job that is {job.state}, held or waiting cannot be claimed")
     state = State.GENERATING_IMAGES if job.state is State.QUEUED else job.state
     return job.evolve(
-        state=state, token=token, attempt=job.attempt + 1, started_at=job.started_at or now, **_at(state, job)
+        state=state,
+        token=token,
+        attempt=job.attempt + 1,
+        started_at=job.started_at or now,
+        claimed_at=now,
+        **_at(state, job),
     )
 
 
@@ -167,7 +176,7 @@ def requeued(job: Job, *, lost: bool = False) -> Job:
     """Nobody holds the job any more; it goes on where it stands when the next worker takes it up."""
     if job.is_final or not job.token:
         raise IllegalTransition(f"a job that is {job.state} and not held cannot be handed back")
-    return job.evolve(token="", phase=None, losses=job.losses + lost, message="Taken back; waiting for a worker")
+    return job.evolve(token="", phase=None, losses=job.losses + lost, message=TAKEN_BACK)
 
 
 def waiting(job: Job, reason: str) -> Job:
@@ -184,6 +193,11 @@ def resumed(job: Job) -> Job:
     return job.evolve(waiting_for=None, message="Waiting for a worker")
 
 
+def asked(kind: type[Asked], job: Job) -> Asked:
+    """The request of a job, as far as this release knows its fields: a later one may have accepted it."""
+    return kind.model_validate({name: value for name, value in job.request.items() if name in kind.model_fields})
+
+
 def left_out(job: Job, stage: State) -> bool:
     """The stage lies behind `until`: it is walked through without running."""
     return job.until is not None and ROAD.index(stage) > ROAD.index(job.until)
@@ -196,20 +210,15 @@ def told_as(following: Job, result: StageResult) -> str:
     return "skipped" if result.skipped else "stage"
 
 
-def event_of(job: Job, kind: str) -> JobEvent:
+def event_of(job: Job, kind: str) -> dict[str, Any]:
     """The history entry of the job's last change; the store gives it its id and time."""
-    return JobEvent.model_validate(
-        {
-            "id": "",
-            "type": kind,
-            "job_id": job.id,
-            "state": job.state,
-            "progress": job.progress,
-            "message": job.message,
-            "phase": job.phase,
-            "at": 0.0,
-        }
-    )
+    return {
+        "type": kind,
+        "state": job.state.value,
+        "progress": job.progress,
+        "message": job.message,
+        "phase": job.phase,
+    }
 
 
 def _at(state: State, job: Job) -> dict[str, Any]:

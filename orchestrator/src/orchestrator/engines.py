@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scratch3d.contracts.engines import EngineCard, EngineList, PublicEngines
 from scratch3d.contracts.jobs import State
 from scratch3d.servicekit.errors import NotAvailable, Unavailable
+from scratch3d.slots import Slots
 
 from .clients import ServiceClient
 from .errors import StageFailed
@@ -30,11 +31,12 @@ class Pool:
 class Engines:
     """Engine cards by stage; the last known ones while a service is away."""
 
-    def __init__(self, pools: Mapping[State, Pool]) -> None:
-        self.pools = pools
+    def __init__(self, pools: Mapping[State, Pool], slots: Slots) -> None:
+        self.pools, self._slots = pools, slots
         self._known: dict[State, EngineList] = {}
         self._asked_at: dict[State, float] = {}
         self._reached: dict[State, bool] = {}
+        self._counts: dict[State, int] = {}
 
     async def cards(self, stage: State) -> tuple[EngineCard, ...]:
         """In order of preference; Unavailable when the service has never answered."""
@@ -72,6 +74,17 @@ class Engines:
             raise NotAvailable(reason, field=field)
         return named
 
+    def replica_count(self, stage: State) -> int:
+        """Replicas that a stage can use, as far as is known here."""
+        return self._counts.get(stage, len(self.pools[stage].urls))
+
+    async def urls(self, stage: State) -> tuple[str, ...]:
+        """Replicas that can be asked: the configured ones, and those that announced themselves; the well ones first."""
+        pool = self.pools[stage]
+        replicas = sorted(await self._slots.replicas(pool.name, pool.urls), key=lambda replica: replica.away_s > 0)
+        self._counts[stage] = len(replicas)
+        return tuple(replica.url for replica in replicas)
+
     async def public(self) -> PublicEngines:
         """Everything, for `GET /3d/engines`."""
         stages = (State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING)
@@ -92,7 +105,7 @@ class Engines:
         if age < (FRESH_S if self._reached.get(stage) else AWAY_S):
             return
         pool = self.pools[stage]
-        for url in pool.urls:
+        for url in await self.urls(stage):
             try:
                 self._known[stage] = await pool.client.engines(url)
             except StageFailed:

@@ -5,14 +5,17 @@ ServiceError
 ├── NotFinished       409 not_finished
 ├── AlreadyFinal      409 already_final
 ├── KeyReused         422 idempotency_key_reused
+├── EventsGone        410 events_gone
+├── NotKept           409 not_kept
 ├── QueueFull         429 queue_full
+├── TooManyJobs       429 too_many_jobs
 ├── StoreUnavailable  503 store_unavailable
 └── StageFailed       as reported by the stage
 LeaseLost                       internal: somebody else holds the job, or it ended
 """
 
 from scratch3d.contracts.problems import Problem
-from scratch3d.servicekit.errors import Busy, Conflict, NotFound, Unavailable, Unprocessable
+from scratch3d.servicekit.errors import Busy, Conflict, NotFound, ServiceError, Unavailable, Unprocessable
 
 
 class JobNotFound(NotFound):
@@ -45,8 +48,26 @@ class QueueFull(Busy):
     code = "queue_full"
 
 
+class TooManyJobs(Busy):
+    """The API key has too many unfinished jobs; nothing was accepted."""
+
+    code = "too_many_jobs"
+
+
+class EventsGone(ServiceError):
+    """What happened since then is not kept any more: read /3d/jobs, and watch again without Last-Event-ID."""
+
+    code, http_status = "events_gone", 410
+
+
+class NotKept(Conflict):
+    """The job has no result of that stage to go on from."""
+
+    code = "not_kept"
+
+
 class StoreUnavailable(Unavailable):
-    """The job store does not answer; nothing was accepted."""
+    """Redis, which keeps the jobs, cannot be used at the moment; try again."""
 
     code = "store_unavailable"
 

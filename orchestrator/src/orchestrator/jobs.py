@@ -5,26 +5,36 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from scratch3d.contracts.engines import PublicEngines
-from scratch3d.contracts.jobs import FromImageRequest, GenerateRequest, JobEvent, JobOptions, State
+from scratch3d.contracts.jobs import (
+    BatchRequest,
+    FromImageRequest,
+    GenerateRequest,
+    JobEvent,
+    JobOptions,
+    ReplayRequest,
+    State,
+)
 from scratch3d.servicekit.artifacts import ArtifactStore
-from scratch3d.servicekit.errors import Unprocessable
+from scratch3d.servicekit.errors import ServiceError, Unprocessable
 from scratch3d.servicekit.logging import get_logger
-from scratch3d.servicekit.metrics import JOBS_SUBMITTED
+from scratch3d.servicekit.metrics import JOBS_REFUSED, JOBS_SUBMITTED
 
-from .admission import plan_from_image, plan_generate
+from .admission import plan_again, plan_from_image, plan_generate
 from .domain import Job, Plan
 from .engines import Engines
-from .errors import JobNotFound
+from .errors import JobNotFound, QueueFull, StoreUnavailable, TooManyJobs
+from .heirs import as_asked, changed_request, for_replay, for_retry, inherit, new_id
+from .outlook import Outlook
 from .settings import Settings
-from .store import Idempotency, JobStore, Page
+from .store import Feed, Idempotency, JobStore, Page, is_after
 
 #: A silent stream looks at the store this often, should a wake-up have been lost.
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 10.0
 #: A cancelled engine is stopped within two seconds; twice that is safe.
 LINGER_S = 5.0
 
@@ -32,16 +42,20 @@ log = get_logger("jobs")
 
 
 class Jobs:
-    """Submit, look, list, watch, cancel, delete: for one owner at a time; others' jobs do not exist."""
+    """Submit, look, list, watch, cancel, go on, delete: for one owner at a time; others' jobs do not exist."""
 
     def __init__(self, store: JobStore, engines: Engines, artifacts: ArtifactStore, settings: Settings) -> None:
         self.store, self.artifacts = store, artifacts
         self._engines, self._settings = engines, settings
+        self._outlook = Outlook(store, engines)
 
     async def generate(self, request: GenerateRequest, *, owner: str, key: str | None = None) -> Job:
-        """Accept a prompt; Unprocessable, NotAvailable, QueueFull or StoreUnavailable, and then nothing was kept."""
-        plan = await plan_generate(request, self._engines)
-        return await self._submit("generate", request, plan, owner=owner, key=key, job_id=str(uuid.uuid4()))
+        """Accept a prompt; Unprocessable, NotAvailable, QueueFull, TooManyJobs or StoreUnavailable: nothing was kept."""
+        wish = _idempotency(key, "generate", request.model_dump(mode="json") if key else {})
+        if known := await self._known(owner, wish):
+            return known[0]
+        job = _new_job("generate", request, await plan_generate(request, self._engines), owner=owner, job_id=new_id())
+        return (await self._submit([job], wish))[0]
 
     async def from_image(
         self,
@@ -57,9 +71,80 @@ class Jobs:
         `job_id` is given when files were stored for it, `digests` are those files' sha256 by path: the same pictures
         sent again under the same key are the same request, whatever they are called here.
         """
-        job_id = job_id or str(uuid.uuid4())
+        job_id = job_id or new_id()
+        wish = _idempotency(key, "from_image", _with_digests(request, digests) if key else {})
+        if known := await self._known(owner, wish):
+            return known[0]
         plan = await plan_from_image(request, self._engines, job_id=job_id)
-        return await self._submit("from_image", request, plan, owner=owner, key=key, job_id=job_id, digests=digests)
+        return (await self._submit([_new_job("from_image", request, plan, owner=owner, job_id=job_id)], wish))[0]
+
+    async def batch(self, batch: BatchRequest, *, owner: str, key: str | None = None) -> tuple[Job, ...]:
+        """Accept all requests or none; errors as above, the field with its place in the list."""
+        wish = _idempotency(key, "batch", batch.model_dump(mode="json") if key else {})
+        if known := await self._known(owner, wish):
+            return known
+        jobs = []
+        for number, request in enumerate(batch.requests):
+            job_id = new_id()
+            try:
+                if isinstance(request, GenerateRequest):
+                    kind, plan = "generate", await plan_generate(request, self._engines)
+                else:
+                    kind, plan = "from_image", await plan_from_image(request, self._engines, job_id=job_id)
+            except ServiceError as error:
+                error.field = f"requests[{number}].{error.field}" if error.field else f"requests[{number}]"
+                raise
+            jobs.append(_new_job(kind, request, plan, owner=owner, job_id=job_id))
+        return await self._submit(jobs, wish)
+
+    async def retry(self, job_id: str, *, owner: str, key: str | None = None) -> Job:
+        """A new job that tries again what failed, with the same steps, from the stage that failed.
+
+        Conflict when the job has not failed; otherwise as above.
+        """
+        parent = await self.get(job_id, owner=owner)
+        wish = _idempotency(key, "retry", {"job": parent.id})
+        if known := await self._known(owner, wish):
+            return known[0]
+        kept = for_retry(parent)
+        heir = Job.model_validate({**_lineage(parent), "request": parent.request, "plan": parent.plan, "results": kept})
+        return await self._submit_heir(parent, heir, wish)
+
+    async def replay(self, job_id: str, again: ReplayRequest, *, owner: str, key: str | None = None) -> Job:
+        """A new job that goes on from a kept stage, with some things changed.
+
+        NotKept when there is no result to go on from; otherwise as above.
+        """
+        parent = await self.get(job_id, owner=owner)
+        stage, changes = State(again.from_stage), again.changes
+        wish = _idempotency(key, "replay", {"job": parent.id, "from": stage.value, "changes": changes})
+        if known := await self._known(owner, wish):
+            return known[0]
+        kept = for_replay(parent, stage, changes)
+        request = changed_request(parent, changes)
+        plan = await self._plan_again(parent, request, stage)
+        heir = Job.model_validate({**_lineage(parent), "request": as_asked(request), "plan": plan, "results": kept})
+        return await self._submit_heir(parent, heir, wish)
+
+    async def _plan_again(self, parent: Job, request: GenerateRequest | FromImageRequest, stage: State) -> Plan:
+        if stage is not State.GENERATING_IMAGES:
+            return await plan_again(request, parent.plan, stage, self._engines, job_id=parent.id)
+        if isinstance(request, GenerateRequest):
+            return await plan_generate(request, self._engines)
+        return await plan_from_image(request, self._engines, job_id=parent.id)
+
+    async def _submit_heir(self, parent: Job, heir: Job, wish: Idempotency | None) -> Job:
+        heir = await asyncio.to_thread(inherit, parent, heir, self.artifacts)
+        try:
+            kept = (await self._submit([heir], wish))[0]
+        except StoreUnavailable:
+            raise  # whether the job was kept is not known: its files must stay
+        except ServiceError:
+            await asyncio.to_thread(self._remove_files, heir.id)
+            raise
+        if kept.id != heir.id:
+            await asyncio.to_thread(self._remove_files, heir.id)
+        return kept
 
     async def get(self, job_id: str, *, owner: str) -> Job:
         """The job; JobNotFound for unknown ids and for others' jobs alike."""
@@ -68,20 +153,23 @@ class Jobs:
             raise JobNotFound()
         return job
 
-    async def position(self, job: Job) -> int | None:
-        """Jobs before this one, while it waits."""
-        return await self.store.position(job.id) if job.state is State.QUEUED else None
+    async def outlook(self, job: Job) -> tuple[int | None, float | None]:
+        """Jobs before this one while it waits, and the seconds until it is likely done, where they are known."""
+        return await self._outlook.of(job)
 
     async def page(self, *, owner: str, state: State | None, limit: int, cursor: str | None) -> Page:
         """The owner's jobs, newest first."""
         return await self.store.page(owner, state=state, limit=limit, cursor=cursor)
 
-    async def cancel(self, job_id: str, *, owner: str) -> Job:
-        """End the job whatever it does; AlreadyFinal when it has ended."""
-        await self.get(job_id, owner=owner)
-        job = await self.store.cancel(job_id)
-        log.info("job_cancelled", job_id=job.id)
-        return job
+    async def cancel(self, job_id: str, *, owner: str, key: str | None = None) -> Job:
+        """End the job whatever it does; AlreadyFinal when it has ended, unless the same key ended it."""
+        job = await self.get(job_id, owner=owner)
+        wish = _idempotency(key, "cancel", {"job": job.id})
+        if wish and await self.store.remember(owner, wish, job.id) and job.is_final:
+            return job
+        ended = await self.store.cancel(job.id)
+        log.info("job_cancelled", job_id=ended.id)
+        return ended
 
     async def delete(self, job_id: str, *, owner: str) -> None:
         """Forget an ended job and remove its files; Conflict when it has not ended."""
@@ -96,56 +184,102 @@ class Jobs:
         for root in ("inputs", "outputs"):
             self.artifacts.delete_tree(f"{root}/{job_id}")
 
-    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[JobEvent]:
-        """The job's history behind an event id, then what happens, until it has ended."""
-        await self.get(job_id, owner=owner)
-        async with self.store.watch(job_id) as watch:
-            while True:
-                for event in await self.store.events(job_id, after=after):
-                    after = event.id
-                    yield event
-                    if event.type in {"completed", "failed"}:
-                        return
-                woken = await watch.wait(LOOK_EVERY_S)
-                ended = not woken and (await self.get(job_id, owner=owner)).is_final
-                if ended and not await self.store.events(job_id, after=after):
+    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[JobEvent | None]:
+        """The job's history behind an event id, then what happens, until it has ended; None when nothing did for long."""
+        async with self.store.watch(job_id) as feed:
+            job = await self.get(job_id, owner=owner)
+            if job.is_final and not await self.store.events(job_id, after=after):
+                return  # who comes back after the end has seen it
+            async for event in _followed(feed, lambda last: self.store.events(job_id, after=last), after):
+                yield event
+                if event and event.type in {"completed", "failed"}:
                     return
+
+    async def watch_all(self, *, owner: str, after: str | None = None) -> AsyncIterator[JobEvent | None]:
+        """What happens to all jobs of the owner, from an event id or from now on, for ever; None as above.
+
+        EventsGone when what came behind the id is not kept any more.
+        """
+        async with self.store.watch_owner(owner) as feed:
+            begin = after or await self.store.last_event()
+            async for event in _followed(feed, lambda last: self.store.owner_events(owner, after=last), begin):
+                yield event
 
     async def engines(self) -> PublicEngines:
         """What is installed, and why something is not."""
         return await self._engines.public()
 
-    async def _submit(
-        self,
-        kind: str,
-        request: JobOptions,
-        plan: Plan,
-        *,
-        owner: str,
-        key: str | None,
-        job_id: str,
-        digests: Mapping[str, str] = MappingProxyType({}),
-    ) -> Job:
-        asked: dict[str, Any] = request.model_dump(mode="json", exclude_defaults=True)
-        job = Job(id=job_id, owner=owner, kind=kind, request=asked, plan=plan, created_at=time.time())
-        kept = await self.store.submit(
-            job, max_queued=self._settings.max_queued, idempotency=_idempotency(key, kind, request, digests)
-        )
-        if kept.id == job.id:
-            JOBS_SUBMITTED.labels(kind).inc()
-            log.info("job_submitted", job_id=job.id, kind=kind, engine=plan.reconstruction_engine)
+    async def _known(self, owner: str, wish: Idempotency | None) -> tuple[Job, ...]:
+        """The jobs that this very request made before; asked first, because a repetition must not be refused."""
+        if wish is None:
+            return ()
+        found = [await self.store.get(job_id) for job_id in await self.store.remember(owner, wish)]
+        jobs = tuple(job for job in found if job)
+        return jobs if len(jobs) == len(found) else ()
+
+    async def _submit(self, jobs: Sequence[Job], wish: Idempotency | None) -> tuple[Job, ...]:
+        settings = self._settings
+        try:
+            kept = await self.store.submit_all(
+                jobs, max_queued=settings.max_queued, max_unfinished=settings.max_per_key, idempotency=wish
+            )
+        except (QueueFull, TooManyJobs) as refusal:
+            refusal.retry_after_s = await self._outlook.next_place_s()
+            JOBS_REFUSED.labels(refusal.problem_code).inc()
+            raise
+        for job, asked in zip(kept, jobs, strict=True):
+            if job.id == asked.id:
+                JOBS_SUBMITTED.labels(job.kind).inc()
+                log.info("job_submitted", job_id=job.id, kind=job.kind, engine=job.plan.reconstruction_engine)
         return kept
 
 
-def _idempotency(key: str | None, kind: str, request: JobOptions, digests: Mapping[str, str]) -> Idempotency | None:
+async def _followed(
+    feed: Feed, read: Callable[[str], Awaitable[Sequence[JobEvent]]], after: str
+) -> AsyncIterator[JobEvent | None]:
+    """The history behind an event id, then what comes; after a gap, or a long silence, the history again."""
+    while True:
+        missed = await read(after)
+        for event in missed:
+            after = event.id
+            yield event
+        if not missed:
+            yield None
+        while news := await feed.next(LOOK_EVERY_S):
+            if is_after(news.id, after):
+                after = news.id
+                yield news
+
+
+def _new_job(kind: str, request: JobOptions, plan: Plan, *, owner: str, job_id: str) -> Job:
+    asked = as_asked(request)
+    return Job(id=job_id, owner=owner, kind=kind, request=asked, plan=plan, created_at=time.time())
+
+
+def _lineage(parent: Job) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "owner": parent.owner,
+        "kind": parent.kind,
+        "parent": parent.id,
+        "until": parent.until,
+        "created_at": time.time(),
+    }
+
+
+def _with_digests(request: FromImageRequest, digests: Mapping[str, str]) -> dict[str, Any]:
+    document = request.model_dump(mode="json")
+    for item in (*document["image_paths"], *document["image_urls"]):
+        if isinstance(item, dict) and item.get("path") in digests:
+            item["path"] = digests[item["path"]]
+    return document
+
+
+def _idempotency(key: str | None, kind: str, document: Mapping[str, Any]) -> Idempotency | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable() or " " in key:
         raise Unprocessable("must be 1 to 255 printable ASCII characters without spaces", field="Idempotency-Key")
-    document = request.model_dump(mode="json")
-    for item in (*document.get("image_paths", ()), *document.get("image_urls", ())):
-        if isinstance(item, dict) and item.get("path") in digests:
-            item["path"] = digests[item["path"]]
     body = hashlib.sha256(json.dumps([kind, document], sort_keys=True).encode()).hexdigest()
     return Idempotency(key=key, body_sha256=body)
 

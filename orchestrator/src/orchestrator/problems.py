@@ -18,3 +18,14 @@ def attempts_exhausted(attempts: int) -> Problem:
 def internal_error(detail: str) -> Problem:
     """A failure of the worker itself."""
     return Problem(title="Internal error", status=500, code="internal_error", detail=detail, retryable=True)
+
+
+def job_too_late(limit_s: float) -> Problem:
+    """A job that works longer than anything should."""
+    return Problem(
+        title="Deadline exceeded",
+        status=504,
+        code="job_deadline_exceeded",
+        detail=f"the job did not end within {limit_s:g} s of its first attempt",
+        retryable=True,
+    )

@@ -2,27 +2,34 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 import uuid
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from scratch3d.contracts.jobs import PROGRESS_AT, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.logging import bind, get_logger
-from scratch3d.servicekit.metrics import JOBS_FINISHED, STAGE_FAILURES, STAGE_SECONDS
-from scratch3d.slots import Grant, Slots
+from scratch3d.servicekit.metrics import JOBS_FINISHED, JOBS_TAKEN_BACK, STAGE_FAILURES, STAGE_RUNNING, STAGE_SECONDS
+from scratch3d.slots import Slots
 
+from .berth import Berth
 from .domain import ROAD, Job, StageResult
+from .engines import Pool
 from .errors import LeaseLost, StageFailed, StoreUnavailable
-from .pipeline import Holding, Progress, Step, run
-from .problems import attempts_exhausted, internal_error
-from .settings import Settings
+from .pipeline import Progress, Step, run
+from .problems import attempts_exhausted, internal_error, job_too_late
+from .settings import REAP_EVERY_S, Settings
 from .store import JobStore
 
 #: A heartbeat is sent at this share of the lease, so that two may be lost.
 BEAT_SHARE = 1 / 4
-#: How often jobs of silent workers are looked for, and how long to wait when the store is away.
-REAP_EVERY_S, STORE_PAUSE_S = 2.0, 1.0
+#: How long to wait when the store is away.
+STORE_PAUSE_S = 1.0
+#: How often replicas that failed are asked whether they are well again.
+PROBE_EVERY_S = 1.0
 
 log = get_logger("worker")
 
@@ -30,48 +37,134 @@ log = get_logger("worker")
 class Worker:
     """Carries up to `worker_concurrency` jobs at a time until it is stopped; stopped, it hands its jobs back."""
 
-    def __init__(self, store: JobStore, slots: Slots, steps: Mapping[State, Step], settings: Settings) -> None:
-        self.store, self.slots, self.steps, self.settings = store, slots, steps, settings
+    def __init__(
+        self,
+        store: JobStore,
+        slots: Slots,
+        steps: Mapping[State, Step],
+        settings: Settings,
+        pools: Mapping[State, Pool] = MappingProxyType({}),
+    ) -> None:
+        self.store, self.slots, self.steps, self.settings, self.pools = store, slots, steps, settings, pools
+        self._trips: set[asyncio.Task[None]] = set()
+        #: of claims that may hold a job
+        self._tokens: set[str] = set()
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
     async def work(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._reap())
-            for _ in range(self.settings.worker_concurrency):
-                group.create_task(self._carry())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reap())
+                group.create_task(self._probe())
+                await self._take_up(group)
+        finally:
+            await asyncio.shield(self._hand_back())
 
-    async def _carry(self) -> None:
+    async def _take_up(self, group: asyncio.TaskGroup) -> None:
+        """One claim at a time, however many jobs are carried: processes compete for jobs, not tasks."""
+        free = asyncio.Semaphore(self.settings.worker_concurrency)
+        while True:
+            await free.acquire()
+            job = await self._claimed()
+            trip = group.create_task(self._carry(job))
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+            trip.add_done_callback(lambda _: free.release())
+            if self._is_suspect(job):
+                await asyncio.wait({trip})
+
+    def _is_suspect(self, job: Job) -> bool:
+        """Its workers fell silent, and this is its last try: it may be what silences them.
+
+        Such a job is carried when nothing else is: it takes no other job along, and those that were only beside the
+        culprit, carried alone in their turn, prove to be innocent.
+        """
+        return job.losses > 0 and job.losses == self.settings.max_attempts - 1
+
+    async def _carry(self, job: Job) -> None:
+        await _Trip(self, job).make()
+        self._tokens.discard(job.token)
+
+    async def _hand_back(self) -> None:
+        """Stopped: claims that never became a trip, or were on their way to us, go back at once."""
+        with contextlib.suppress(StoreUnavailable):
+            for token in self._tokens:
+                if job := await self.store.claimed(token):
+                    with contextlib.suppress(LeaseLost):
+                        await self.store.release(job)
+
+    async def _claimed(self) -> Job:
+        # The same token until a job comes: a claim whose reply was lost is found again.
+        token = uuid.uuid4().hex
+        self._tokens.add(token)
         while True:
             try:
-                job = await self.store.claim(uuid.uuid4().hex, lease_s=self.settings.lease_s, wait_s=5.0)
+                suspect_losses = self.settings.max_attempts - 1 or None if self._trips else None
+                job = await self.store.claim(
+                    token, lease_s=self.settings.lease_s, wait_s=5.0, suspect_losses=suspect_losses
+                )
             except StoreUnavailable as error:
                 log.warning("store_unavailable", reason=error.detail)
                 await asyncio.sleep(STORE_PAUSE_S)
-                continue
-            if job:
-                await asyncio.create_task(_Trip(self, job).make())
+            except Exception as error:
+                # Whatever Redis says that we did not foresee: a worker that ends would take its other jobs along.
+                log.error("unexpected_error", exc_info=error)
+                await asyncio.sleep(STORE_PAUSE_S)
+            else:
+                if job:
+                    return job
 
     async def _reap(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailable):
-                for job_id in await self.store.reap():
+            try:
+                for job_id in await self.store.reap(by=self.name, present_s=5 * REAP_EVERY_S):
+                    JOBS_TAKEN_BACK.inc()
                     log.warning("job_taken_back", job_id=job_id)
+            except StoreUnavailable:
+                pass  # whoever could not be looked for is found in the next round
+            except Exception as error:
+                # As above: the worker and its jobs must outlive what we did not foresee.
+                log.error("unexpected_error", exc_info=error)
             await asyncio.sleep(REAP_EVERY_S)
+
+    async def _probe(self) -> None:
+        """Replicas that failed come back as soon as they answer again."""
+        while True:
+            clients = {pool.name: pool.client for pool in self.pools.values()}
+            for name, url in await self.slots.away(tuple(clients)):
+                if await clients[name].ready(url) == "ok":
+                    await self.slots.welcome(name, url)
+                    log.info("replica_returned", service=name, url=url)
+            await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def stopped(work: "asyncio.Task[None]") -> None:
+    """Cancel until it is done, and raise what it raised.
+
+    In Python 3.11 `asyncio.wait_for` drops a cancel that comes in the turn of the loop in which its own future is done,
+    and redis-py sends every command through it.
+    """
+    while not work.done():
+        work.cancel()
+        await asyncio.wait({work}, timeout=1.0)
+    work.result()
 
 
 class _Trip:
     """One claimed job on its way."""
 
     def __init__(self, worker: Worker, job: Job) -> None:
-        self.store, self.slots, self.settings = worker.store, worker.slots, worker.settings
+        self.store, self.settings = worker.store, worker.settings
         self.steps = {state: _Noted(step, self) for state, step in worker.steps.items()}
+        self.berth = Berth(worker.slots, worker.pools)
         self.job = job
         self.stage = job.state
         self.fraction, self.phase = 0.0, ""
-        self.grant: Grant | None = None
         self.lost = False
 
     async def make(self) -> None:
+        """Carry the job to its end, or as far as it is ours."""
         bind(job_id=self.job.id)
         log.info("job_claimed", state=self.job.state, attempt=self.job.attempt)
         trip = asyncio.current_task()
@@ -93,13 +186,13 @@ class _Trip:
             log.warning("store_unavailable", reason=error.detail)  # the lease ends, and the job is taken up again
         finally:
             heartbeat.cancel()
+            await asyncio.shield(self.berth.leave())
 
     async def _run(self) -> None:
         try:
             if self.job.losses >= self.settings.max_attempts:
                 raise StageFailed(attempts_exhausted(self.job.losses))
-            done = await run(self.job, self.steps, self.store, self._progress, self._holding)
-            self._finished(done)
+            self._finished(await self._in_time())
         except StageFailed as failure:
             await self._fail(failure.problem)
         except (LeaseLost, StoreUnavailable):
@@ -108,6 +201,19 @@ class _Trip:
             # A fault of ours must end this job, not this worker and the other jobs it carries.
             log.error("unexpected_error", exc_info=error)
             await self._fail(internal_error("the worker failed; its log has the reason"))
+
+    async def _in_time(self) -> Job:
+        """The finished job; StageFailed when its own deadline passes first."""
+        # Both times are the store's, so that no worker's clock counts.
+        spent = (self.job.claimed_at or 0.0) - (self.job.started_at or 0.0)
+        limit_s = self.settings.job_deadline_s
+        try:
+            async with asyncio.timeout(max(0.0, limit_s - spent)) as patience:
+                return await run(self.job, self.steps, self.store, self._progress, self.berth)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            raise StageFailed(job_too_late(limit_s)) from None
 
     async def _fail(self, problem: Problem) -> None:
         STAGE_FAILURES.labels(self.stage.value, problem.code).inc()
@@ -140,33 +246,32 @@ class _Trip:
         """A stage begins."""
         self.stage, self.fraction, self.phase = stage, 0.0, ""
 
-    def _holding(self, grant: Grant | None) -> None:
-        self.grant = grant
-
     async def _beat(self, trip: "asyncio.Task[None]") -> None:
         """Extend lease and slot, pass progress on (≤ 4 a second), and stop the trip when the job is not ours."""
-        due, said = time.monotonic(), (-1, "")
-        async with self.store.watch(self.job.id) as watch:
+        every_s = self.settings.lease_s * BEAT_SHARE
+        due, said = time.monotonic() + every_s, (self._percent(), self.phase)
+        async with self.store.guard(self.job.id) as watch:
             while True:
+                stopped = await watch.wait(0.25)
                 news = (self._percent(), self.phase)
-                changed = await watch.wait(0.25)
-                if not changed and news == said and time.monotonic() < due:
-                    continue
                 try:
-                    # Our own notes wake us too; they cost one more round trip, four times a second at most.
+                    if stopped:
+                        await self._latest()
                     if news != said or time.monotonic() >= due:
                         await self.store.beat(
-                            self.job, lease_s=self.settings.lease_s, progress=news[0], phase=news[1] or None
+                            self.job,
+                            lease_s=self.settings.lease_s,
+                            progress=news[0],
+                            phase=news[1] or None,
+                            ride=self.berth.renewal(),
                         )
-                        due, said = time.monotonic() + self.settings.lease_s * BEAT_SHARE, news
-                        if self.grant:
-                            await self.slots.renew(self.grant)
-                    elif changed:
-                        await self._latest()
+                        due, said = time.monotonic() + every_s, news
                 except LeaseLost:
                     if not await self._completed():
                         self.lost = True
-                        trip.cancel()
+                        while not trip.done():
+                            trip.cancel()  # again and again: see `stopped`
+                            await asyncio.wait({trip}, timeout=0.5)
                     return
                 except StoreUnavailable:
                     await asyncio.sleep(0.25)
@@ -183,9 +288,10 @@ class _Noted:
     def __init__(self, step: Step, trip: _Trip) -> None:
         self.step, self.trip = step, trip
 
-    async def call(self, job: Job, progress: Progress, holding: Holding) -> StageResult:
+    async def call(self, job: Job, progress: Progress, berth: Berth) -> StageResult:
         self.trip.enter(job.state)
-        result = await self.step.call(job, progress, holding)
+        with STAGE_RUNNING.labels(job.state.value).track_inprogress():
+            result = await self.step.call(job, progress, berth)
         STAGE_SECONDS.labels(job.state.value, result.engine).observe(result.duration_s)
         log.info("stage_finished", stage=job.state, engine=result.engine, duration_s=result.duration_s)
         return result

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from scratch3d.servicekit import metrics, registry
 from scratch3d.servicekit.app import new_app
-from scratch3d.servicekit.health import health_router
+from scratch3d.servicekit.health import Announcement, health_router
 from scratch3d.servicekit.registry import Runners
 
 from . import api
@@ -32,7 +32,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runners]]:
         await runners.start()
-        yield {"runners": runners}
+        async with Announcement.of("postprocess-service", settings).standing(runners.check):
+            yield {"runners": runners}
         await runners.close()
 
     app = new_app("scratch-3d postprocess-service", VERSION, lifespan=lifespan)

@@ -163,6 +163,40 @@ def cancel(job_id: str, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
 
 
 @app.command()
+def retry(
+    job_id: str,
+    output: Output = None,
+    no_wait: NoWait = False,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Try a failed job again; what it had finished is kept."""
+    with _client(url, api_key) as client:
+        _finish(client, client.retry(job_id).job_id, output=output, no_wait=no_wait, json=json)
+
+
+@app.command()
+def replay(
+    job_id: str,
+    stage: Annotated[str, typer.Option("--from", help="generating_images, reconstructing_3d or post_processing")],
+    output_format: Annotated[str | None, typer.Option("--format", help="glb, obj, stl, ply")] = None,
+    engine: Engine = None,
+    seed: Seed = None,
+    faces: Faces = None,
+    output: Output = None,
+    no_wait: NoWait = False,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """A new job that goes on from a stage of another one, with changes."""
+    changes = _options(output_format=output_format, engine=engine, seed=seed, target_faces=faces)
+    with _client(url, api_key) as client:
+        _finish(client, client.replay(job_id, stage, **changes).job_id, output=output, no_wait=no_wait, json=json)
+
+
+@app.command()
 def engines(json: AsJson = False, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """What is installed, and why something is not."""
     with _client(url, api_key) as client:

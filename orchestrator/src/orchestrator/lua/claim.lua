@@ -4,29 +4,49 @@
 -- KEYS[2] 3d:leases  zset  job id → end of the lease, ms
 -- KEYS[3] 3d:claims  hash  token → job id, to find a claim whose reply was lost
 -- job:{id}           hash  the job
--- ARGV[1] token   ARGV[2] lease ms   ARGV[3] wall clock, s   ARGV[4] message of the first stage   ARGV[5] its progress
--- Returns the job's fields and values, or an empty list.
+-- ARGV[1] token   ARGV[2] lease ms   ARGV[3] newest schema the caller knows
+-- ARGV[4] messages by state, as JSON   ARGV[5] progress at which the first stage begins
+-- ARGV[6] losses that make a job a suspect, which is left where it is ('': it is taken)
+-- Returns the job's fields and values; an empty list: none is there; {'newer'}: only jobs of a newer schema are;
+-- {'suspect'}: one is the next.
 local again = redis.call('HGET', KEYS[3], ARGV[1])
 if again then return redis.call('HGETALL', 'job:' .. again) end
+local skipped = 0
 while true do
-  local id = redis.call('LPOP', KEYS[1])
-  if not id then return {} end
+  local id = redis.call('LINDEX', KEYS[1], skipped)
+  if not id then return skipped > 0 and {'newer'} or {} end
   local job = 'job:' .. id
-  local state, token, waiting = unpack(redis.call('HMGET', job, 'state', 'token', 'waiting_for'))
-  -- Ids of jobs that ended or were deleted while queued are dropped here.
-  if state and state ~= 'completed' and state ~= 'failed' and token == '' and waiting == '' then
+  local state, token, waiting, schema, owner, started, losses =
+    unpack(redis.call('HMGET', job, 'state', 'token', 'waiting_for', 'schema', 'owner', 'started_at', 'losses'))
+  local ready = state and state ~= 'completed' and state ~= 'failed'
+    and (not token or token == '') and (not waiting or waiting == '')
+  if ready and (tonumber(schema) or 1) > tonumber(ARGV[3]) then
+    skipped = skipped + 1 -- a worker that knows this schema will take it
+    if skipped > 100 then return {'newer'} end
+  elseif ready and ARGV[6] ~= '' and (tonumber(losses) or 0) == tonumber(ARGV[6]) then
+    return {'suspect'}
+  elseif not ready then
+    redis.call('LREM', KEYS[1], 1, id) -- ended, deleted or taken while it was queued
+  else
+    redis.call('LREM', KEYS[1], 1, id)
+    local now = now_ms()
+    local fields = {'token', ARGV[1], 'claimed_at', string.format('%.3f', now / 1000)}
     if state == 'queued' then
       state = 'generating_images'
-      redis.call('HSET', job, 'state', state, 'stage', state, 'message', ARGV[4], 'progress', ARGV[5])
+      for _, part in ipairs({'state', state, 'stage', state, 'progress', ARGV[5]}) do fields[#fields + 1] = part end
     end
-    if redis.call('HGET', job, 'started_at') == '' then redis.call('HSET', job, 'started_at', ARGV[3]) end
-    redis.call('HSET', job, 'token', ARGV[1])
+    local message = cjson.decode(ARGV[4])[state]
+    fields[#fields + 1], fields[#fields + 2] = 'message', message
+    if not started or started == '' then
+      fields[#fields + 1], fields[#fields + 2] = 'started_at', string.format('%.3f', now / 1000)
+    end
+    redis.call('HSET', job, unpack(fields))
     redis.call('HINCRBY', job, 'attempt', 1)
     redis.call('HINCRBY', job, 'version', 1)
-    redis.call('ZADD', KEYS[2], now_ms() + ARGV[2], id)
+    redis.call('ZADD', KEYS[2], now + ARGV[2], id)
     redis.call('HSET', KEYS[3], ARGV[1], id)
-    local message, progress = unpack(redis.call('HMGET', job, 'message', 'progress'))
-    tell(id, cjson.encode({type = 'claimed', state = state, message = message, progress = tonumber(progress)}))
+    local progress = redis.call('HGET', job, 'progress')
+    tell(id, owner, cjson.encode({type = 'claimed', state = state, message = message, progress = tonumber(progress)}))
     return redis.call('HGETALL', job)
   end
 end

@@ -1,26 +1,46 @@
--- Keep a new job and queue it, or find the one its idempotency key stands for.
+-- Keep new jobs and queue them, all or none, or find those that their idempotency key stands for.
 --
 -- KEYS[1] 3d:queue               list    job ids ready for a worker, first in, first out
--- KEYS[2] job:{id}               hash    the job
--- KEYS[3] 3d:jobs:{owner}        zset    job id → time of submission, ms
--- KEYS[4] 3d:idem:{owner}:{key}  string  "job_id body_sha256"; only with a key
--- ARGV[1] id   ARGV[2] most jobs queued   ARGV[3] body sha256 ('' without key)   ARGV[4] key's life, s
--- ARGV[5] event   ARGV[6…] field, value, …
--- Returns {'ok', id} | {'full', length} | {'reused', id}
-if ARGV[3] ~= '' then
+-- KEYS[2] 3d:jobs:{owner}        zset    job id → time of submission, ms
+-- KEYS[3] 3d:unfinished:{owner}  set     ids of jobs that have not ended
+-- KEYS[4] 3d:idem:{owner}:{key}  string  "job_id,job_id… body_sha256"; only with a key
+-- job:{id}                       hash    the job
+-- ARGV[1] owner   ARGV[2] most jobs queued   ARGV[3] most unfinished jobs of one owner (0: any number)
+-- ARGV[4] body sha256 ('' without key)   ARGV[5] key's life, s
+-- ARGV[6…] for every job: id, number of fields and values, field, value, …
+-- Returns {'ok', id, …} | {'full', length} | {'capped', unfinished} | {'reused'}
+if ARGV[4] ~= '' then
   local known = redis.call('GET', KEYS[4])
   if known then
-    local id, body = known:match('^(%S+) (%S+)$')
-    if body ~= ARGV[3] then return {'reused', id} end
-    if redis.call('EXISTS', 'job:' .. id) == 1 then return {'ok', id} end
+    local before, body = known:match('^(%S+) (%S+)$')
+    if body ~= ARGV[4] then return {'reused'} end
+    local ids = {'ok'}
+    for id in before:gmatch('[^,]+') do ids[#ids + 1] = id end
+    if redis.call('EXISTS', 'job:' .. ids[2]) == 1 then return ids end
   end
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {'ok', ARGV[1]} end -- a repeated call after a lost reply
-local length = redis.call('LLEN', KEYS[1])
-if length >= tonumber(ARGV[2]) then return {'full', length} end
-redis.call('HSET', KEYS[2], unpack(ARGV, 6))
-redis.call('ZADD', KEYS[3], now_ms(), ARGV[1])
-if ARGV[3] ~= '' then redis.call('SET', KEYS[4], ARGV[1] .. ' ' .. ARGV[3], 'EX', ARGV[4]) end
-redis.call('RPUSH', KEYS[1], ARGV[1])
-tell(ARGV[1], ARGV[5])
-return {'ok', ARGV[1]}
+local ids, at = {'ok'}, 6
+while at <= #ARGV do
+  ids[#ids + 1] = ARGV[at]
+  at = at + 2 + ARGV[at + 1]
+end
+if redis.call('EXISTS', 'job:' .. ids[2]) == 1 then return ids end -- a repeated call after a lost reply
+local length, new = redis.call('LLEN', KEYS[1]), #ids - 1
+if length + new > tonumber(ARGV[2]) then return {'full', length} end
+if tonumber(ARGV[3]) > 0 then
+  local unfinished = redis.call('SCARD', KEYS[3])
+  if unfinished + new > tonumber(ARGV[3]) then return {'capped', unfinished} end
+end
+local now = now_ms()
+at = 6
+for i = 2, #ids do
+  local id, count = ids[i], tonumber(ARGV[at + 1])
+  local entry = outbox(id, ARGV[1], [[@SUBMITTED@]])
+  redis.call('HSET', 'job:' .. id, 'submitted', entry, unpack(ARGV, at + 2, at + 1 + count))
+  redis.call('ZADD', KEYS[2], now, id)
+  redis.call('SADD', KEYS[3], id)
+  redis.call('RPUSH', KEYS[1], id)
+  at = at + 2 + count
+end
+if ARGV[4] ~= '' then redis.call('SET', KEYS[4], table.concat(ids, ',', 2) .. ' ' .. ARGV[4], 'EX', ARGV[5]) end
+return ids

@@ -12,7 +12,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from scratch3d.contracts.engines import PublicEngines
-from scratch3d.contracts.jobs import JobAccepted, JobEvent, JobPage, JobStatus, OutputStatus, Readiness
+from scratch3d.contracts.jobs import BatchAccepted, JobAccepted, JobEvent, JobPage, JobStatus, OutputStatus, Readiness
 from scratch3d.contracts.problems import Problem
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -98,6 +98,10 @@ def headers_of(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
+def _key(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key} if key else {}
+
+
 _ACCEPTED = TypeAdapter(JobAccepted)
 _STATUS = TypeAdapter(JobStatus)
 
@@ -109,7 +113,7 @@ def generate(prompt: str, options: dict[str, Any], key: str | None) -> Call[JobA
         path="/3d/generate",
         answer=_ACCEPTED,
         json={"prompt": prompt, **options},
-        headers={"Idempotency-Key": key} if key else {},
+        headers=_key(key),
     )
 
 
@@ -120,7 +124,6 @@ def from_image(
     urls, paths = [p for p in pictures if isinstance(p, str)], [p for p in pictures if isinstance(p, Path)]
     if urls and paths:
         raise ValueError("give either URLs or files, not both")
-    headers = {"Idempotency-Key": key} if key else {}
     if urls:
         named = [{"url": url} | ({"view": view} if view else {}) for url, view in zip_longest(urls, views)]
         return Call(
@@ -128,7 +131,7 @@ def from_image(
             path="/3d/from-image",
             answer=_ACCEPTED,
             json={"image_urls": named, **options},
-            headers=headers,
+            headers=_key(key),
         )
     form = [("views", view) for view in views]
     form += [(name, value if isinstance(value, str) else dumps(value)) for name, value in options.items()]
@@ -138,7 +141,7 @@ def from_image(
         answer=_ACCEPTED,
         form=form,
         files=[("images", path) for path in paths],
-        headers=headers,
+        headers=_key(key),
     )
 
 
@@ -157,6 +160,33 @@ def jobs(state: str | None, limit: int, cursor: str | None) -> Call[JobPage]:
 def cancel(job_id: str) -> Call[JobStatus]:
     """`POST /3d/jobs/{job_id}/cancel`."""
     return Call(method="POST", path=f"/3d/jobs/{job_id}/cancel", answer=_STATUS)
+
+
+def retry(job_id: str, key: str | None) -> Call[JobAccepted]:
+    """`POST /3d/jobs/{job_id}/retry`."""
+    return Call(method="POST", path=f"/3d/jobs/{job_id}/retry", answer=_ACCEPTED, headers=_key(key))
+
+
+def replay(job_id: str, from_stage: str, changes: dict[str, Any], key: str | None) -> Call[JobAccepted]:
+    """`POST /3d/jobs/{job_id}/replay`."""
+    return Call(
+        method="POST",
+        path=f"/3d/jobs/{job_id}/replay",
+        answer=_ACCEPTED,
+        json={"from": from_stage, **changes},
+        headers=_key(key),
+    )
+
+
+def batch(requests: Sequence[dict[str, Any]], key: str | None) -> Call[BatchAccepted]:
+    """`POST /3d/batch`."""
+    return Call(
+        method="POST",
+        path="/3d/batch",
+        answer=TypeAdapter(BatchAccepted),
+        json={"requests": list(requests)},
+        headers=_key(key),
+    )
 
 
 def delete(job_id: str) -> Call[None]:

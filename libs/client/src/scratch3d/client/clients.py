@@ -11,7 +11,16 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from scratch3d.contracts.engines import PublicEngines
-from scratch3d.contracts.jobs import JobAccepted, JobEvent, JobPage, JobStatus, OutputStatus, Readiness, State
+from scratch3d.contracts.jobs import (
+    BatchAccepted,
+    JobAccepted,
+    JobEvent,
+    JobPage,
+    JobStatus,
+    OutputStatus,
+    Readiness,
+    State,
+)
 
 from . import calls
 from .calls import DEFAULT_URL, Call, JobFailed, Unreachable
@@ -65,6 +74,20 @@ class Client:
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job."""
         return self._send(calls.cancel(job_id))
+
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobAccepted:
+        """A new job that tries again what failed; what was finished is kept."""
+        return self._send(calls.retry(job_id, idempotency_key))
+
+    def replay(
+        self, job_id: str, from_stage: str, *, idempotency_key: str | None = None, **changes: Any
+    ) -> JobAccepted:
+        """A new job that goes on from a kept stage, with changes."""
+        return self._send(calls.replay(job_id, from_stage, changes, idempotency_key))
+
+    def batch(self, requests: Sequence[dict[str, Any]], *, idempotency_key: str | None = None) -> BatchAccepted:
+        """Many requests at once, all of them or none."""
+        return self._send(calls.batch(requests, idempotency_key))
 
     def delete(self, job_id: str) -> None:
         """Forget an ended job and its files."""
@@ -175,6 +198,20 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> JobStatus:
         """Stop a job."""
         return await self._send(calls.cancel(job_id))
+
+    async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobAccepted:
+        """A new job that tries again what failed; what was finished is kept."""
+        return await self._send(calls.retry(job_id, idempotency_key))
+
+    async def replay(
+        self, job_id: str, from_stage: str, *, idempotency_key: str | None = None, **changes: Any
+    ) -> JobAccepted:
+        """A new job that goes on from a kept stage, with changes."""
+        return await self._send(calls.replay(job_id, from_stage, changes, idempotency_key))
+
+    async def batch(self, requests: Sequence[dict[str, Any]], *, idempotency_key: str | None = None) -> BatchAccepted:
+        """Many requests at once, all of them or none."""
+        return await self._send(calls.batch(requests, idempotency_key))
 
     async def delete(self, job_id: str) -> None:
         """Forget an ended job and its files."""

@@ -1,5 +1,6 @@
 """What an engine says about itself, so that a door can refuse early and a person can read why."""
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -32,6 +33,12 @@ class EngineCard(Value):
     #: Words the engine understands, by kind, for engines with a closed vocabulary.
     vocabulary: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     output_formats: tuple[str, ...] = ()
+
+    @cached_property
+    def named_things(self) -> frozenset[str]:
+        """Every name of a thing that a closed vocabulary has; empty for engines that take any words."""
+        things = self.vocabulary.get("things", ())
+        return frozenset((*things, *self.vocabulary.get("plurals", ()))) if things else frozenset()
 
 
 class EngineList(Value):

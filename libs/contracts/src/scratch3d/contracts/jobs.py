@@ -2,9 +2,19 @@
 
 import unicodedata
 from enum import StrEnum
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from .engines import Seed
 from .meshes import MeshFormat
@@ -57,6 +67,10 @@ Prompt = Annotated[
 EngineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.\-]{0,63}$")]
 #: A picture of 20 MB as base64, and its prefix.
 MAX_DATA_URI = 27_000_000
+Labels = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=63)], Annotated[str, StringConstraints(max_length=255)]],
+    Field(max_length=16),
+]
 Tier = Literal["auto", "fast", "standard", "balanced", "high", "quality"]
 
 
@@ -75,10 +89,7 @@ class JobOptions(Request):
     texture: bool = True
     postprocess: bool = True
     webhook_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
-    labels: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=63)], Annotated[str, StringConstraints(max_length=255)]],
-        Field(max_length=16),
-    ] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
 
 
 class GenerateRequest(JobOptions):
@@ -132,6 +143,73 @@ class FromImageRequest(JobOptions):
         return self
 
 
+class BatchRequest(Request):
+    """`POST /3d/batch`: prompts and pictures by path or URL; all are accepted, or none."""
+
+    requests: Annotated[tuple[GenerateRequest | FromImageRequest, ...], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds(cls, given: Any) -> Any:
+        """Each request by what it has, so that errors speak of the one kind that was meant."""
+        items = given.get("requests") if isinstance(given, dict) else None
+        if not isinstance(items, list) or not 1 <= len(items) <= 100:
+            return given
+        made, errors = list[Any](), list[InitErrorDetails]()
+        for number, item in enumerate(items):
+            pictures = isinstance(item, dict) and not item.keys().isdisjoint({"image_urls", "image_paths"})
+            try:
+                made.append((FromImageRequest if pictures else GenerateRequest).model_validate(item))
+            except ValidationError as error:
+                errors += [_placed(one, "requests", number) for one in error.errors()]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return {**given, "requests": tuple(made)}
+
+
+def _placed(error: ErrorDetails, *where: str | int) -> InitErrorDetails:
+    """An error of an item as one of the list it stands in."""
+    kind = PydanticCustomError("value_error", "{reason}", {"reason": error["msg"].removeprefix("Value error, ")})
+    return InitErrorDetails(type=kind, loc=(*where, *error["loc"]), input=None)
+
+
+class BatchAccepted(Value):
+    """202: all jobs are kept, in the order of the requests."""
+
+    jobs: tuple["JobAccepted", ...]
+
+
+class ReplayRequest(Request):
+    """`POST /3d/jobs/{id}/replay`: a new job that goes on from a kept stage, with any of these changed."""
+
+    from_stage: Annotated[
+        Literal["generating_images", "reconstructing_3d", "post_processing"],
+        Field(alias="from", description="the first stage that runs again"),
+    ]
+    prompt: Prompt | None = None
+    style: Annotated[str, StringConstraints(max_length=64)] | None = None
+    image_engine: EngineName | None = None
+    matting_engine: EngineName | None = None
+    views: Annotated[int, Field(ge=1, le=16)] | None = None
+    seed: Seed | None = None
+    engine: EngineName | None = None
+    engine_options: Annotated[dict[str, JsonValue], Field(max_length=16)] | None = None
+    quality_tier: Tier | None = None
+    output_format: MeshFormat | None = None
+    postprocess_engine: EngineName | None = None
+    target_faces: Annotated[int, Field(ge=100, le=2_000_000)] | None = None
+    texture: bool | None = None
+    postprocess: bool | None = None
+    webhook_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    labels: Labels | None = None
+
+    @property
+    def changes(self) -> dict[str, JsonValue]:
+        """What was given, and only that."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        return {name: value for name, value in given.items() if name != "from_stage"}
+
+
 class JobAccepted(Value):
     """202: the job is kept and will end."""
 
@@ -172,6 +250,8 @@ class JobStatus(Value):
     stage: State | None = None
     phase: str | None = None
     queue_position: int | None = None
+    #: seconds until the job is likely done, from how long its stages took lately; absent while nothing is known
+    eta_s: float | None = None
     attempt: int = 0
     warnings: tuple[str, ...] = ()
     stages: tuple[StageStatus, ...] = ()
@@ -209,6 +289,13 @@ class JobEvent(Value):
     message: str
     phase: str | None = None
     at: float
+
+    @cached_property
+    def as_sse(self) -> bytes:
+        """The event as a server-sent event, made once for all who listen."""
+        return (
+            f"id: {self.id}\r\nevent: {self.type}\r\ndata: {self.model_dump_json(exclude_none=True)}\r\n\r\n".encode()
+        )
 
 
 class Readiness(Value):

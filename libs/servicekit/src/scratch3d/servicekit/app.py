@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scratch3d.contracts.problems import PROBLEM_MEDIA_TYPE, FieldError, Problem
@@ -48,6 +49,7 @@ def new_app(
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_client_gone)
     app.add_exception_handler(Exception, _on_unexpected)
     app.add_middleware(BodyLimit, max_upload_bytes=max_upload_bytes, json_limits=json_limits)
     app.add_middleware(JobContext)
@@ -101,7 +103,7 @@ def _field_name(location: tuple[Any, ...]) -> str:
         if isinstance(part, int):
             name += f"[{part}]"
         # The location also names members of unions (class names, `str`), which mean nothing to a caller.
-        elif part not in {"body", "query", "path", "header", "str"} and not str(part)[:1].isupper():
+        elif part not in {"body", "query", "path", "header", "str", "constrained-str"} and not str(part)[:1].isupper():
             name += f".{part}" if name else str(part)
     return name or "body"
 
@@ -118,6 +120,11 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
     response = problem_response(Problem(title=title, status=error.status_code, code=code, detail=detail))
     response.headers.update(error.headers or {})
     return response
+
+
+async def _on_client_gone(_: Request, error: Exception) -> Response:
+    log.debug("client_gone", exc_info=error)
+    return Response(status_code=499)  # nobody is there to read it
 
 
 async def _on_unexpected(_: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ import mimetypes
 import os
 import shutil
 import stat
+import time
 import uuid
 from pathlib import Path
 from typing import BinaryIO
@@ -56,6 +57,10 @@ def checked_key(key: str, *, field: str = "key") -> str:
             code="invalid_path",
             field=field,
         ) from None
+
+
+#: A file is written within minutes; a temporary one that is older has lost its writer.
+LEFTOVER_S = 3600.0
 
 
 class ArtifactStore:
@@ -154,11 +159,44 @@ class ArtifactStore:
         except NotFound:
             return False
 
+    def duplicate(self, key: str, target: str, *, link: bool) -> None:
+        """The file under a second key; `link`: as a second name of the same content, where the disk can do that.
+
+        StorageFailed when it cannot be written, NotFound when the source is not there.
+        """
+        source, path = self.local(key), self._path(target)
+        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if not link:
+                    raise OSError
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            temporary.replace(path)
+            _sync_directory(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise StorageFailed(f"could not write {target}: {error.strerror}") from error
+
     def delete_tree(self, prefix: str) -> None:
         """Remove `inputs/{job}` or `outputs/{job}` with everything in it; missing is fine."""
         if prefix.count("/") < 1:
             raise ValueError("a whole root is never deleted")
         shutil.rmtree(self._path(prefix), ignore_errors=True)
+
+    def sweep(self) -> int:
+        """Remove temporary files whose writer died before it could name them; how many there were."""
+        swept, oldest = 0, time.time() - LEFTOVER_S
+        for root in self.roots.values():
+            for path in root.glob("**/.*.tmp"):
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime < oldest:
+                        path.unlink()
+                        swept += 1
+        return swept
 
     def _path(self, key: str) -> Path:
         checked_key(key)

@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-Logger = structlog.stdlib.BoundLogger
+Logger = structlog.typing.FilteringBoundLogger
 
 
 def configure(service: str, *, level: str = "INFO", human: bool = False) -> None:
@@ -17,12 +17,14 @@ def configure(service: str, *, level: str = "INFO", human: bool = False) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    # Ours go straight out: the standard library's records cost four times as much, several times a job.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, renderer],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping().get(level.upper(), 20)),
         cache_logger_on_first_use=True,
     )
+    # Those of libraries come by the standard library, and look the same.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level, force=True)
@@ -32,7 +34,7 @@ def configure(service: str, *, level: str = "INFO", human: bool = False) -> None
 
 def get_logger(name: str) -> Logger:
     """A logger whose lines carry what is bound in the context (`job_id`, `service`)."""
-    logger: Logger = structlog.stdlib.get_logger(name)
+    logger: Logger = structlog.get_logger(name)
     return logger
 
 

@@ -4,7 +4,20 @@ The replica's own lock is the guarantee that it does one thing at a time; a slot
 """
 
 from .memory import MemorySlots
-from .protocol import Grant, NoSlot, Slots
+from .protocol import Grant, NoSlot, Replica, Ride, Slots, Turn
 from .redis import RedisSlots
+from .wire import RedisWire, Script, Word
 
-__all__ = ["Grant", "MemorySlots", "NoSlot", "RedisSlots", "Slots"]
+__all__ = [
+    "Grant",
+    "MemorySlots",
+    "NoSlot",
+    "RedisSlots",
+    "RedisWire",
+    "Replica",
+    "Ride",
+    "Script",
+    "Slots",
+    "Turn",
+    "Word",
+]

@@ -4,20 +4,48 @@
 -- KEYS[2] 3d:slots:{pool}:line     zset   ticket → order of arrival
 -- KEYS[3] 3d:slots:{pool}:seen     zset   ticket → last time it asked, ms
 -- KEYS[4] 3d:slots:{pool}:arrival  string counter
--- ARGV[1] ticket   ARGV[2] lease ms   ARGV[3] patience ms   ARGV[4…] urls
+-- KEYS[5] 3d:slots:{pool}:members  hash   url → "rank expiry_ms": replicas that announced themselves
+-- KEYS[6] 3d:slots:{pool}:away     hash   url → "failures until_ms": replicas that failed a moment ago
+-- ARGV[1] ticket   ARGV[2] lease ms   ARGV[3] patience ms   ARGV[4] urls to avoid, by spaces   ARGV[5…] configured urls
 -- Returns the url, or false: wait and ask again.
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local ticket, lease, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local free = {}
-for i = 4, #ARGV do
-  local held = redis.call('HGET', KEYS[1], ARGV[i])
+local urls, rank = {}, {}
+for i = 5, #ARGV do urls[#urls + 1], rank[ARGV[i]] = ARGV[i], 0 end
+local members = redis.call('HGETALL', KEYS[5])
+for i = 1, #members, 2 do
+  local level, expiry = members[i + 1]:match('^(%d+) (%d+)$')
+  if tonumber(expiry) <= now then
+    redis.call('HDEL', KEYS[5], members[i])
+  else
+    if not rank[members[i]] then urls[#urls + 1] = members[i] end
+    rank[members[i]] = tonumber(level)
+  end
+end
+
+local avoid = {}
+for url in ARGV[4]:gmatch('%S+') do avoid[url] = true end
+local free, avoided = {}, {}
+for _, url in ipairs(urls) do
+  local held = redis.call('HGET', KEYS[1], url)
   local token, expiry
   if held then token, expiry = held:match('^(%S+) (%d+)$') end
-  if token == ticket then return ARGV[i] end -- a repeated call after a lost reply
-  if not held or tonumber(expiry) <= now then free[#free + 1] = ARGV[i] end
+  if token == ticket then return url end -- a repeated call after a lost reply
+  local away = redis.call('HGET', KEYS[6], url)
+  if (not held or tonumber(expiry) <= now) and not (away and tonumber(away:match(' (%d+)$')) > now) then
+    if avoid[url] then avoided[#avoided + 1] = url else free[#free + 1] = url end
+  end
 end
+-- A stable choice: the order given is the caller's lot, the rank comes first.
+local order = {}
+for i, url in ipairs(free) do order[url] = i end
+table.sort(free, function(a, b)
+  if rank[a] ~= rank[b] then return rank[a] < rank[b] end
+  return order[a] < order[b]
+end)
+for _, url in ipairs(avoided) do free[#free + 1] = url end
 
 if not redis.call('ZSCORE', KEYS[2], ticket) then
   redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ticket)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -37,16 +38,20 @@ class Door:
         return hashlib.sha256(matches[0].encode()).hexdigest()[:16]
 
 
-def door_of(request: Request) -> Door:
-    """The door made by the application's lifespan."""
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and the door he came by."""
+
+    door: Door
+    owner: str
+
+
+async def caller_of(request: Request) -> Caller:
+    """Dependency: the owner behind this request, at the door made by the application's lifespan."""
+    # Asynchronous although it waits for nothing: FastAPI sends plain functions through a thread. One dependency for both:
+    # each costs every request.
     door: Door = request.state.door
-    return door
+    return Caller(door, door.owner(request))
 
 
-def owner_of(request: Request) -> str:
-    """Dependency: the owner behind this request."""
-    return door_of(request).owner(request)
-
-
-DoorDep = Annotated[Door, Depends(door_of)]
-Owner = Annotated[str, Depends(owner_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]

@@ -16,7 +16,7 @@ from scratch3d.servicekit.errors import NotAvailable, NotFound
 
 from ...domain import Job
 from ...errors import NotFinished
-from .access import DoorDep, Owner
+from .access import CallerDep
 from .api import problems
 from .protocol import output_status
 
@@ -35,13 +35,12 @@ _ZIP_TIME = (2020, 1, 1, 0, 0, 0)
 async def download(
     request: Request,
     job_id: str,
-    door: DoorDep,
-    owner: Owner,
+    caller: CallerDep,
     form: Annotated[MeshFormat | None, Query(alias="format")] = None,
     bundle: bool = True,
 ) -> Response:
     """A format of several files comes as one zip; `bundle=false` gives the bare model file. Ranges and ETag work."""
-    job = await door.jobs.get(job_id, owner=owner)
+    job = await caller.door.jobs.get(job_id, owner=caller.owner)
     asset = _asset(job)
     if form is not None and form != asset.format:
         raise NotAvailable(
@@ -50,8 +49,8 @@ async def download(
         )
     companions = [output for output in job.outputs if output.role == "companion"]
     if not companions or not bundle:
-        return _file(request, door.jobs.artifacts, asset.ref, f"{job.id}.{asset.format}")
-    content = await asyncio.to_thread(_bundle, door.jobs.artifacts, [asset, *companions])
+        return _file(request, caller.door.jobs.artifacts, asset.ref, f"{job.id}.{asset.format}")
+    content = await asyncio.to_thread(_bundle, caller.door.jobs.artifacts, [asset, *companions])
     headers = {"Content-Disposition": f'attachment; filename="{job.id}-{asset.format}.zip"', **_SAFE}
     return Response(content, media_type="application/zip", headers=headers)
 
@@ -62,10 +61,10 @@ async def download(
     responses=problems(401, 404),
     summary="Every file of a job",
 )
-async def artifacts(job_id: str, door: DoorDep, owner: Owner) -> list[OutputStatus]:
+async def artifacts(job_id: str, caller: CallerDep) -> list[OutputStatus]:
     """The asset, its companions, preview, turntable, report, recipe, views and raw mesh."""
-    job = await door.jobs.get(job_id, owner=owner)
-    return [output_status(job.id, output, door.links) for output in job.outputs]
+    job = await caller.door.jobs.get(job_id, owner=caller.owner)
+    return [output_status(job.id, output, caller.door.links) for output in job.outputs]
 
 
 @router.get(
@@ -74,13 +73,13 @@ async def artifacts(job_id: str, door: DoorDep, owner: Owner) -> list[OutputStat
     responses=problems(401, 404),
     summary="One file of a job",
 )
-async def artifact(request: Request, job_id: str, name: str, door: DoorDep, owner: Owner) -> Response:
+async def artifact(request: Request, job_id: str, name: str, caller: CallerDep) -> Response:
     """By the name that the list gives."""
-    job = await door.jobs.get(job_id, owner=owner)
+    job = await caller.door.jobs.get(job_id, owner=caller.owner)
     found = next((output for output in job.outputs if output.name == name), None)
     if found is None:
         raise NotFound("the job has no file of this name; /3d/jobs/{id}/artifacts lists them")
-    return _file(request, door.jobs.artifacts, found.ref, found.ref.name, inline=True)
+    return _file(request, caller.door.jobs.artifacts, found.ref, found.ref.name, inline=True)
 
 
 _SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'"}

@@ -30,7 +30,7 @@ def accepted(job: Job, links: Links) -> JobAccepted:
     return JobAccepted(job_id=job.id, status_url=links.status(job.id))
 
 
-def status(job: Job, links: Links, position: int | None = None) -> JobStatus:
+def status(job: Job, links: Links, outlook: tuple[int | None, float | None] = (None, None)) -> JobStatus:
     """Everything about a job."""
     asset = job.asset
     preview = next((output for output in job.outputs if output.role == "preview"), None)
@@ -43,7 +43,8 @@ def status(job: Job, links: Links, position: int | None = None) -> JobStatus:
         progress=job.progress,
         stage=job.state if job.remaining() else None,
         phase=job.phase,
-        queue_position=position,
+        queue_position=outlook[0],
+        eta_s=outlook[1],
         attempt=job.attempt,
         warnings=job.warnings,
         stages=stages(job),
