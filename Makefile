@@ -1,4 +1,4 @@
-.PHONY: help setup fmt lint test e2e up down logs bench openapi docs
+.PHONY: help setup fmt lint test e2e faults up down logs bench openapi docs
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
@@ -15,10 +15,13 @@ lint: setup ## ruff, mypy, import-linter and the size gates
 	$(PY) scripts/run_suites.py ruff mypy imports sizes
 
 test: setup ## Every suite, with a table
-	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service postprocess-service contract e2e attacks
+	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service postprocess-service contract e2e attacks faults
 
 e2e: setup ## Only the whole mesh
 	$(PY) scripts/run_suites.py e2e
+
+faults: setup ## Break everything on purpose; FULL=1 for twenty repetitions of each fault
+	$(PY) scripts/run_suites.py faults
 
 up: setup ## Start the mesh as local processes
 	.venv/bin/scratch3d up
@@ -30,7 +33,7 @@ logs: ## Follow the containers' logs
 	docker compose logs -f
 
 bench: setup ## Run the benchmarks and print their tables
-	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/matting.py && $(PY) benchmarks/inflate.py && $(PY) benchmarks/soft_hull.py && $(PY) benchmarks/stages.py
+	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/matting.py && $(PY) benchmarks/inflate.py && $(PY) benchmarks/soft_hull.py && $(PY) benchmarks/stages.py && $(PY) benchmarks/control_plane.py
 
 openapi: setup ## Write the committed OpenAPI documents anew
 	$(PY) scripts/write_openapi.py

@@ -20,6 +20,7 @@ SUITES = {
     "contract": ["tests/contract"],
     "e2e": ["tests/e2e"],
     "attacks": ["tests/attacks"],
+    "faults": ["tests/faults"],
 }
 CHECKS = {
     "ruff": [[str(BIN / "ruff"), "check", "."], [str(BIN / "ruff"), "format", "--check", "."]],
