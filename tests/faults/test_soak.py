@@ -16,7 +16,7 @@ from processes import FINAL, Mesh, until
 
 from conftest import FULL
 
-JOBS = 5000 if FULL else 200
+JOBS = 5000 if FULL else 300
 #: Jobs that are under way at a time, and how many of them have ended before leaks are looked for.
 UNDER_WAY, WARM = 40, 100
 LEASE_S, MAX_ATTEMPTS = 2, 50
