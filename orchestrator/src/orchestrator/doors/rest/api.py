@@ -35,7 +35,16 @@ router = APIRouter(prefix="/3d", tags=["jobs"])
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", description="the same key and body mean the same job for 24 hours")
 ]
-
+#: One server-sent event, whose `data` is a JobEvent as JSON.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 LastEvent = Annotated[str | None, Header(pattern=r"^\d{1,19}(-\d{1,19})?$", description="the last event that was seen")]
 
 
@@ -131,7 +140,7 @@ async def job_status(job_id: str, caller: CallerDep) -> JobStatus:
 @router.get(
     "/events/{job_id}",
     response_class=EventStream,
-    responses={200: {"content": {"text/event-stream": {}}}, **problems(401, 404, 422)},
+    responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}, **problems(401, 404, 422)},
     summary="A job's events as they happen",
 )
 async def events(
@@ -148,7 +157,7 @@ async def events(
 @router.get(
     "/events",
     response_class=EventStream,
-    responses={200: {"content": {"text/event-stream": {}}}, **problems(401, 410, 422)},
+    responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}, **problems(401, 410, 422)},
     summary="Events of all my jobs as they happen",
 )
 async def all_events(caller: CallerDep, last_event_id: LastEvent = None) -> EventStream:
