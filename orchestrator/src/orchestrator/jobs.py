@@ -87,13 +87,11 @@ class Jobs:
         for number, request in enumerate(batch.requests):
             job_id = new_id()
             try:
-                if isinstance(request, GenerateRequest):
-                    kind, plan = "generate", await plan_generate(request, self._engines)
-                else:
-                    kind, plan = "from_image", await plan_from_image(request, self._engines, job_id=job_id)
+                plan = await self._plan(request, job_id=job_id)
             except ServiceError as error:
                 error.field = f"requests[{number}].{error.field}" if error.field else f"requests[{number}]"
                 raise
+            kind = "generate" if isinstance(request, GenerateRequest) else "from_image"
             jobs.append(_new_job(kind, request, plan, owner=owner, job_id=job_id))
         return await self._submit(jobs, wish)
 
@@ -122,20 +120,21 @@ class Jobs:
             return known[0]
         kept = for_replay(parent, stage, changes)
         request = changed_request(parent, changes)
-        plan = await self._plan_again(parent, request, stage)
+        if stage is State.GENERATING_IMAGES:
+            plan = await self._plan(request, job_id=parent.id)
+        else:
+            plan = await plan_again(request, parent.plan, stage, self._engines, job_id=parent.id)
         heir = Job.model_validate({**_lineage(parent), "request": as_asked(request), "plan": plan, "results": kept})
         return await self._submit_heir(parent, heir, wish)
 
-    async def _plan_again(self, parent: Job, request: GenerateRequest | FromImageRequest, stage: State) -> Plan:
-        if stage is not State.GENERATING_IMAGES:
-            return await plan_again(request, parent.plan, stage, self._engines, job_id=parent.id)
+    async def _plan(self, request: GenerateRequest | FromImageRequest, *, job_id: str) -> Plan:
         if isinstance(request, GenerateRequest):
             return await plan_generate(request, self._engines)
-        return await plan_from_image(request, self._engines, job_id=parent.id)
+        return await plan_from_image(request, self._engines, job_id=job_id)
 
     async def _submit_heir(self, parent: Job, heir: Job, wish: Idempotency | None) -> Job:
-        heir = await asyncio.to_thread(inherit, parent, heir, self.artifacts)
         try:
+            heir = await asyncio.to_thread(inherit, parent, heir, self.artifacts)
             kept = (await self._submit([heir], wish))[0]
         except StoreUnavailable:
             raise  # whether the job was kept is not known: its files must stay
