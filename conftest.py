@@ -1,6 +1,5 @@
 """Shared by all suites: a real Redis of our own, one per test session, emptied before each test that asks for it."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,14 +8,13 @@ import pytest
 import redis
 
 from scratch3d.up import redis_server
+from scratch3d.up.supervisor import free_port
 
 
 @pytest.fixture(scope="session")
 def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis server of this test session."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = redis_server.command(port, tmp_path_factory.mktemp("redis"))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     url = f"redis://127.0.0.1:{port}/0"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 import uuid
@@ -19,14 +18,13 @@ from orchestrator.clients import ServiceClient
 from orchestrator.errors import StageFailed
 from scratch3d.contracts.images import ImagineRequest, ImagineResult, InspectRequest, SourceImage
 from scratch3d.servicekit.artifacts import ArtifactStore
+from scratch3d.up.supervisor import free_port
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     data_dir = tmp_path_factory.mktemp("volumes")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # Children are started from the thread the server runs in, which lives as long as this fixture.
     server = uvicorn.Server(uvicorn.Config(create_app(Settings(data_dir=data_dir)), port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,12 +1,9 @@
 """The whole mesh as processes that can be killed: a real Redis behind a proxy, stub engines, the API and workers."""
 
-import contextlib
 import ctypes
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +18,7 @@ import redis
 from proxy import Proxy
 
 from scratch3d.up import redis_server
+from scratch3d.up.supervisor import free_port
 
 HERE = Path(__file__).parent
 SERVICES = ("image", "reconstruction", "postprocess")
@@ -38,15 +36,6 @@ def until(condition: Callable[[], Any], timeout_s: float = 30.0, *, what: str = 
             return found
         time.sleep(0.02)
     raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on, below those that outgoing connections take: a process may need it again."""
-    while True:
-        port = random.randrange(15000, 30000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass(frozen=True, kw_only=True)

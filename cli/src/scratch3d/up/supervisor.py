@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,6 +22,8 @@ from . import redis_server
 RESTART_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STOP_TIMEOUT_S = 8.0
 START_TIMEOUT_S = 180.0
+_LISTENING = (15000, 30000)
+_handed_out: set[int] = set()
 
 
 class StartFailed(Exception):
@@ -37,10 +40,20 @@ class Part:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port nobody listens on, never the same twice.
+
+    Below the range that systems take for outgoing connections (RFC 6056; Linux from 32768): what is free now is still
+    free when the process that shall listen there has started, and when it is started again.
+    """
+    for _ in range(_LISTENING[1] - _LISTENING[0]):
+        port = secrets.choice(range(*_LISTENING))
+        if port in _handed_out:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _handed_out.add(port)
+            return port
+    raise StartFailed("no loopback port between {} and {} is free".format(*_LISTENING))
 
 
 def plan(
