@@ -203,11 +203,10 @@ async def test_delete_forgets_ended_jobs_only(store: JobStore) -> None:
 async def test_watch_wakes_on_change(store: JobStore) -> None:
     job = await store.submit(new_job(), max_queued=10)
     async with store.watch(job.id) as watch:
-        await watch.next(0.2)  # a fresh subscription may wake once for what happened before
-        assert await watch.next(0.2) is None
+        await watch.news(0.2)  # a fresh subscription may wake once for what happened before
+        assert not await watch.news(0.2)
         await store.cancel(job.id)
-        told = await watch.next(2)
-        assert told and told.type == "failed"
+        assert [event.type for event in await watch.news(2)] == ["failed"]
 
 
 async def test_blocked_claims_are_woken_one_job_each(store: JobStore) -> None:
@@ -273,11 +272,11 @@ async def test_a_reader_that_falls_behind_is_told_of_the_gap(store: JobStore) ->
     job = await store.submit(new_job(), max_queued=10)
     held = await claim(store)
     async with store.watch(job.id) as feed:
-        await feed.next(0.3)
+        await feed.news(0.3)
         for number in range(Feed.MAX_WAITING + 10):
             await store.beat(held, lease_s=5, progress=5, phase=f"step {number}")
         seen = 0
-        while await feed.next(0.3):
-            seen += 1
+        while news := await feed.news(0.3):
+            seen += len(news)
         assert seen < Feed.MAX_WAITING
     assert len(await store.events(job.id)) > Feed.MAX_WAITING

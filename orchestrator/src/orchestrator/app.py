@@ -25,6 +25,7 @@ from .doors import operations
 from .doors.operations import Desk
 from .doors.rest import api, files
 from .doors.rest.access import Door
+from .doors.rest.stream import StreamsOutside
 from .engines import Engines, Pool
 from .jobs import Jobs
 from .pipeline import ImagesStep, PostprocessStep, ReconstructStep, Step
@@ -100,6 +101,7 @@ def create_app(settings: Settings, *, store: JobStore | None = None) -> FastAPI:
         max_upload_bytes=settings.upload_limit_mb * 2**20,
         json_limits={"/3d/from-image": min(MAX_DATA_URI + 2**20, settings.upload_limit_mb * 2**20)},
     )
+    app.add_middleware(StreamsOutside)
     app.include_router(api.router)
     app.include_router(files.router)
     app.include_router(operations.router)

@@ -35,6 +35,8 @@ from .store import Feed, Idempotency, JobStore, Page, is_after
 
 #: A silent stream looks at the store this often, should a wake-up have been lost.
 LOOK_EVERY_S = 10.0
+#: Kinds of events behind which no others come.
+_ENDS = frozenset({"completed", "failed"})
 #: A cancelled engine is stopped within two seconds; twice that is safe.
 LINGER_S = 5.0
 
@@ -183,26 +185,25 @@ class Jobs:
         for root in ("inputs", "outputs"):
             self.artifacts.delete_tree(f"{root}/{job_id}")
 
-    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[JobEvent | None]:
-        """The job's history behind an event id, then what happens, until it has ended; None when nothing did for long."""
+    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[Sequence[JobEvent]]:
+        """The job's history behind an event id, then what happens, until it has ended; nothing when nothing did for long."""
         async with self.store.watch(job_id) as feed:
-            job = await self.get(job_id, owner=owner)
-            if job.is_final and not await self.store.events(job_id, after=after):
+            if (await self.get(job_id, owner=owner)).is_final and not await self.store.events(job_id, after=after):
                 return  # who comes back after the end has seen it
-            async for event in _followed(feed, lambda last: self.store.events(job_id, after=last), after):
-                yield event
-                if event and event.type in {"completed", "failed"}:
+            async for events in _followed(feed, lambda last: self.store.events(job_id, after=last), after):
+                yield events
+                if events and events[-1].type in _ENDS:
                     return
 
-    async def watch_all(self, *, owner: str, after: str | None = None) -> AsyncIterator[JobEvent | None]:
-        """What happens to all jobs of the owner, from an event id or from now on, for ever; None as above.
+    async def watch_all(self, *, owner: str, after: str | None = None) -> AsyncIterator[Sequence[JobEvent]]:
+        """What happens to all jobs of the owner, from an event id or from now on, for ever; nothing as above.
 
         EventsGone when what came behind the id is not kept any more.
         """
         async with self.store.watch_owner(owner) as feed:
             begin = after or await self.store.last_event()
-            async for event in _followed(feed, lambda last: self.store.owner_events(owner, after=last), begin):
-                yield event
+            async for events in _followed(feed, lambda last: self.store.owner_events(owner, after=last), begin):
+                yield events
 
     async def engines(self) -> PublicEngines:
         """What is installed, and why something is not."""
@@ -235,18 +236,16 @@ class Jobs:
 
 async def _followed(
     feed: Feed, read: Callable[[str], Awaitable[Sequence[JobEvent]]], after: str
-) -> AsyncIterator[JobEvent | None]:
+) -> AsyncIterator[Sequence[JobEvent]]:
     """The history behind an event id, then what comes; after a gap, or a long silence, the history again."""
     while True:
         missed = await read(after)
-        for event in missed:
-            after = event.id
-            yield event
-        if not missed:
-            yield None
-        while news := await feed.next(LOOK_EVERY_S):
-            if is_after(news.id, after):
-                after = news.id
+        yield missed
+        after = missed[-1].id if missed else after
+        while news := await feed.news(LOOK_EVERY_S):
+            # What was written while the history was read may be in both.
+            if news := [event for event in news if is_after(event.id, after)]:
+                after = news[-1].id
                 yield news
 
 

@@ -4,17 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from scratch3d.servicekit.logging import get_logger
+from scratch3d.slots import RedisChannel
 
 _RETRY_S = 1.0
-#: After so long a silence the peer is asked whether it is there.
-_SILENCE_S = 3.0
 
 log = get_logger("live")
 
@@ -34,9 +31,9 @@ class LiveChannel(Generic[L]):
 
     def __init__(self, url: str, channel: str, pass_on: Callable[[str, dict[str, set[L]]], None]) -> None:
         """`pass_on` is given each message, and the listeners by what they listen to."""
-        self._redis = Redis.from_url(url, decode_responses=True, socket_timeout=None, socket_connect_timeout=5)
-        self._channel, self._pass_on = channel, pass_on
         self._listeners: dict[str, set[L]] = {}
+        self._name = channel
+        self._channel = RedisChannel(url, channel, lambda message: pass_on(message, self._listeners))
         self._task: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
 
@@ -60,39 +57,21 @@ class LiveChannel(Generic[L]):
         """Stop following."""
         if self._task:
             while not self._task.done():
-                self._task.cancel()  # redis-py may swallow it once: see orchestrator.worker.stopped
+                self._task.cancel()  # redis-py may swallow it while it connects: see orchestrator.worker.stopped
                 await asyncio.wait({self._task}, timeout=0.5)
-        await self._redis.aclose()
 
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(self._channel)
-                    self._subscribed.set()
-                    self._interrupt()  # whatever changed while we were away
-                    await self._listen(pubsub)
-            except (RedisError, OSError, RuntimeError) as error:  # uvloop says RuntimeError of a closed transport
+                await self._channel.follow(self._joined)
+            except (RedisError, OSError) as error:
                 self._subscribed.clear()
-                log.warning("live_channel_lost", channel=self._channel, reason=str(error))
+                log.warning("live_channel_lost", channel=self._name, reason=str(error))
                 await asyncio.sleep(_RETRY_S)
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        """Until the connection breaks, or is silent although it was asked: a lost peer does not say so."""
-        asked = 0
-        while True:
-            message: Any = await pubsub.get_message(timeout=_SILENCE_S)
-            if message is None:
-                if asked > 1:
-                    raise OSError("the subscription is silent")
-                asked += 1
-                await pubsub.ping()
-                continue
-            asked = 0
-            if message["type"] == "message":
-                self._pass_on(message["data"], self._listeners)
-
-    def _interrupt(self) -> None:
+    def _joined(self) -> None:
+        self._subscribed.set()
+        # Whatever changed while we were away was missed.
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.interrupt()

@@ -1,7 +1,6 @@
 """What every home of jobs can do. Two exist: Redis and memory; one suite runs over both."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -68,9 +67,11 @@ class Feed:
     MAX_WAITING = 256
 
     def __init__(self) -> None:
-        self._waiting: deque[JobEvent] = deque()
-        self._flag = asyncio.Event()
+        self._waiting: list[JobEvent] = []
         self._gap = False
+        self._reader: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def put(self, event: JobEvent) -> None:
         """One more event; a reader that does not keep up loses what waits, and is told."""
@@ -78,30 +79,49 @@ class Feed:
             self.interrupt()
             return
         self._waiting.append(event)
-        self._flag.set()
+        self._wake()
 
     def interrupt(self) -> None:
         """Events may have been missed: the history must be read again."""
         self._waiting.clear()
         self._gap = True
-        self._flag.set()
+        self._wake()
 
-    async def next(self, timeout_s: float) -> JobEvent | None:
-        """The next event; None after a gap, or when none came in time: then the history is the truth."""
+    async def news(self, timeout_s: float) -> Sequence[JobEvent]:
+        """What came since the last look, in order; nothing after a gap, or when none came in time: read the history."""
         if not self._waiting and not self._gap:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._flag.wait()
-            except TimeoutError:
-                return None
+            await self._something(timeout_s)
         if self._gap:
             self._gap = False
-            self._flag.clear()
-            return None
-        event = self._waiting.popleft()
-        if not self._waiting:
-            self._flag.clear()
-        return event
+            return ()
+        news, self._waiting = self._waiting, []
+        return news
+
+    async def _something(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + timeout_s
+        # The alarm of an earlier look stands: setting one for every event would cost as much as the event.
+        if self._alarm and self._alarm.when() > self._due:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None:
+            self._alarm = loop.call_at(self._due, self._ring, loop)
+        self._reader = loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._reader and self._due > loop.time():
+            self._alarm = loop.call_at(self._due, self._ring, loop)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._reader and not self._reader.done():
+            self._reader.set_result(None)
 
 
 def is_after(event_id: str, other: str) -> bool:

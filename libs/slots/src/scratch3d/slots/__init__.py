@@ -3,6 +3,7 @@
 The replica's own lock is the guarantee that it does one thing at a time; a slot is the fair way to its door.
 """
 
+from .channel import RedisChannel
 from .memory import MemorySlots
 from .protocol import Grant, NoSlot, Replica, Ride, Slots, Turn
 from .redis import RedisSlots
@@ -12,6 +13,7 @@ __all__ = [
     "Grant",
     "MemorySlots",
     "NoSlot",
+    "RedisChannel",
     "RedisSlots",
     "RedisWire",
     "Replica",

@@ -47,15 +47,7 @@ class RedisWire:
 
     def __init__(self, url: str, *, answer_s: float = 2.5) -> None:
         """An answer that takes longer than `answer_s` is the connection's end."""
-        # RESP2: what a command answers does not depend on who asks.
-        self.pool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            protocol=2,
-            socket_timeout=CONNECT_S,
-            socket_connect_timeout=CONNECT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self.pool = pool_of(url)
         self._answer_s = answer_s
         self._line: _Line | None = None
         self._opening: asyncio.Task[_Line] | None = None
@@ -112,17 +104,39 @@ class RedisWire:
     async def _open(self) -> "_Line":
         if self._line:
             await self._line.close()
-        connection: Any = self.pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            async with asyncio.timeout(CONNECT_S):
-                await connection.connect()
-        except (builtins.TimeoutError, TimeoutError):
+            connection = await connected(self.pool)
+        except TimeoutError as error:
             self._silent_until = time.monotonic() + SILENCE_S
-            raise ConnectionError(f"Redis did not let us in within {CONNECT_S:g} s") from None
-        except RuntimeError as error:  # uvloop's word for a transport that has just been closed
-            raise ConnectionError(str(error)) from error
+            raise ConnectionError(str(error)) from None
         self._line = _Line(connection, self._answer_s)
         return self._line
+
+
+def pool_of(url: str) -> ConnectionPool:
+    """How to connect; nothing is connected yet."""
+    # RESP2: what a command answers does not depend on who asks.
+    return ConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=CONNECT_S,
+        socket_connect_timeout=CONNECT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+async def connected(pool: ConnectionPool) -> Any:
+    """redis-py's connection, password and all; its errors, TimeoutError after `CONNECT_S`."""
+    connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await connection.connect()
+    except (builtins.TimeoutError, TimeoutError):
+        raise TimeoutError(f"Redis did not let us in within {CONNECT_S:g} s") from None
+    except RuntimeError as error:  # uvloop's word for a transport that has just been closed
+        raise ConnectionError(str(error)) from error
+    return connection
 
 
 class _Line(asyncio.Protocol):
