@@ -27,6 +27,11 @@ class Berth:
         self.grant = await self._slots.acquire(pool.name, pool.urls, timeout_s=timeout_s, avoid=avoid, turn=turn)
         return self.grant
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is held, and no line is stood in."""
+        return self.grant is None and not (self._ride and self._ride.turn)
+
     async def leave(self, *, well: bool = True) -> None:
         """Hold nothing any more, and stand in no line."""
         grant, self.grant = self.grant, None

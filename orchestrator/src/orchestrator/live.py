@@ -44,9 +44,10 @@ class LiveChannel(Generic[L]):
             self._task = asyncio.create_task(self._follow())
         self._listeners.setdefault(topic, set()).add(listener)
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2.0):
-                    await self._subscribed.wait()
+            if not self._subscribed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2.0):
+                        await self._subscribed.wait()
             yield listener
         finally:
             self._listeners[topic].discard(listener)

@@ -1,13 +1,14 @@
 """Redis as the store sees it: scripts by name, and in time a word that it is away."""
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from prometheus_client import Histogram
 from redis.exceptions import RedisError, ResponseError
 
 from scratch3d.servicekit.logging import get_logger
@@ -31,15 +32,18 @@ class RedisLink:
         """`texts` stand for words of the scripts, as in `@SUBMITTED@`."""
         self.wire = RedisWire(url, answer_s=ANSWER_S)
         self._looking = RedisWire(url, answer_s=PEEK_S + 3.0)
-        self._look: asyncio.Task[bool] | None = None
+        self._look = asyncio.Lock()
         self._scripts = {name: Script(_filled(_lua("prelude") + _lua(name), texts)) for name in scripts}
 
     async def run(self, name: str, keys: list[str], arguments: list[Any], *, ride: Ride | None = None) -> Any:
         """What a script answers; StoreUnavailable when Redis does not. A ride's calls go in the same round trip."""
         call = (self._scripts[name], keys, arguments)
         with _Watched(name):
-            if ride is None:
-                return (await self.wire.run(call))[0]
+            if ride is None or not ride.calls:
+                (answer,) = await self.wire.run(call)
+                if ride:
+                    ride.arrived(())
+                return answer
             return await self._with(ride, asyncio.ensure_future(self.wire.run(call, *ride.calls)))
 
     async def _with(self, ride: Ride, trip: "asyncio.Future[list[Any]]") -> Any:
@@ -65,28 +69,28 @@ class RedisLink:
         with _Watched("command"):
             return await self.wire.ask(*commands)
 
-    async def wait_for_item(self, queue: str, wait_s: float) -> bool:
-        """Whether something is in the list, after waiting at most `wait_s`. The list stays as it is."""
-        # One look serves all who wait here, and goes on when one of them is cancelled.
-        if self._look is None or self._look.done():
-            self._look = asyncio.get_running_loop().create_task(self._peek(queue))
-        look = self._look
-        await asyncio.wait({look}, timeout=wait_s)
-        with _Watched(None):
-            return look.done() and look.result()
+    async def run_when_filled(self, queue: str, wait_s: float, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        """As `run`, when something is in the list, or after waiting at most `wait_s`; None when others wait before us.
 
-    async def _peek(self, queue: str) -> bool:
-        # Head to head of the same list: no item is ever in flight.
-        (item,) = await self._looking.ask(("BLMOVE", queue, queue, "LEFT", "LEFT", repr(PEEK_S)))
-        return item is not None
+        Both are one packet: Redis runs the script where the look ends, so what was seen is not asked for once more.
+        """
+        try:
+            async with asyncio.timeout(wait_s) as patience:
+                await self._look.acquire()
+        except TimeoutError:
+            return None
+        try:
+            left_s = (patience.when() or 0.0) - asyncio.get_running_loop().time()
+            # Head to head of the same list: no item is ever in flight. Zero would mean for ever.
+            look = ("BLMOVE", queue, queue, "LEFT", "LEFT", min(max(left_s, 0.01), PEEK_S))
+            with _Watched(None):
+                return (await self._looking.run((self._scripts[name], keys, arguments), after=look))[0]
+        finally:
+            self._look.release()
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._looking.close()
-        if self._look:
-            self._look.cancel()
-            with contextlib.suppress(asyncio.CancelledError, RedisError, OSError):
-                await self._look
         await self.wire.close()
 
 
@@ -111,7 +115,12 @@ class _Watched:
             log.warning("redis_failed", what=self._name, reason=str(error)[:300])
             raise StoreUnavailable(retry_after_s=2.0) from error
         if self._name and error is None:
-            STORE_SECONDS.labels(self._name).observe(time.perf_counter() - self._began)
+            _seconds(self._name).observe(time.perf_counter() - self._began)
+
+
+@cache
+def _seconds(name: str) -> Histogram:
+    return STORE_SECONDS.labels(name)
 
 
 def _filled(script: str, texts: Mapping[str, str]) -> str:

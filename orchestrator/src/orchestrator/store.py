@@ -171,7 +171,7 @@ class JobStore(Protocol):
         """
 
     async def claimed(self, token: str) -> Job | None:
-        """The job that a token holds, or None: to find a claim that was not waited for."""
+        """The job that a token holds, or None, and then it never will: to find a claim that was not waited for."""
 
     async def beat(
         self, job: Job, *, lease_s: float, progress: int, phase: str | None, ride: Ride | None = None

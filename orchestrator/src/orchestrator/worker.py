@@ -186,7 +186,8 @@ class _Trip:
             log.warning("store_unavailable", reason=error.detail)  # the lease ends, and the job is taken up again
         finally:
             heartbeat.cancel()
-            await asyncio.shield(self.berth.leave())
+            if not self.berth.is_empty:
+                await asyncio.shield(self.berth.leave())
 
     async def _run(self) -> None:
         try:

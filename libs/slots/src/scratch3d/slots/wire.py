@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 
-Word = str | bytes | int
+Word = str | bytes | int | float
 #: Connecting, password and all.
 CONNECT_S = 2.5
 #: After an answer that did not come, questions are refused at once for this long: nobody should queue for silence.
@@ -63,10 +63,15 @@ class RedisWire:
         except (ConnectionError, TimeoutError):
             return await self._ask(questions)
 
-    async def run(self, *calls: ScriptCall) -> list[Any]:
-        """What scripts answer, in one round trip; each of them can be repeated safely."""
-        questions = [("EVALSHA", s.sha, len(keys), *keys, *map(_word, given)) for s, keys, given in calls]
+    async def run(self, *calls: ScriptCall, after: Sequence[Word] = ()) -> list[Any]:
+        """What scripts answer, in one round trip; each of them can be repeated safely.
+
+        `after` is a command that Redis carries out first, even if that takes a while.
+        """
+        questions = [("EVALSHA", s.sha, len(keys), *keys, *given) for s, keys, given in calls]
         try:
+            if after:
+                return (await self.ask(after, *questions))[1:]
             return await self.ask(*questions)
         except NoScriptError:
             # Redis was started again. Those that were known have run, and recognise that.
@@ -215,7 +220,3 @@ class _Line(asyncio.Protocol):
         for _, reply in waiting:
             if not reply.done():
                 reply.set_result(error)
-
-
-def _word(value: Any) -> Word:
-    return value if isinstance(value, str | bytes | int) else repr(value)
