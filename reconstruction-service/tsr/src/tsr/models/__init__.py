@@ -1,0 +1,1 @@
+"""The parts of the network; attribute names are those of the released checkpoint."""

@@ -1,0 +1,1 @@
+"""From a picture to tokens, and from tokens to planes."""
