@@ -20,9 +20,10 @@ from scratch3d.up.redis_server import NoRedis
 from scratch3d.up.supervisor import StartFailed, free_port
 
 from . import doctor as doctoring
-from . import show
+from . import models, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(models.app, name="models")
 
 FAILED, REFUSED, NO_SERVER, INTERRUPTED = 1, 2, 3, 130
 
