@@ -89,8 +89,8 @@ def inspect(wish: InspectRequest, state: Service) -> InspectResult:
 def engines(runners: RunnersDep, state: Service) -> EngineList:
     """What each image engine and each background remover is, and why one is not available."""
     return EngineList(
-        engines=registry.cards(runners.group, runners.preference),
-        matting=registry.cards(matting.GROUP, state.settings.matting_engines),
+        engines=runners.cards(),
+        matting=registry.cards(matting.GROUP, state.settings.matting_engines, state.settings),
     )
 
 

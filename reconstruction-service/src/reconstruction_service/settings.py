@@ -1,6 +1,7 @@
 """Settings of this process, from the environment."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,8 +16,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="port to listen on")
     data_dir: Path = Field(Path("volumes"), description="directory that holds inputs/, outputs/ and cache/")
     reconstruction_engines: tuple[str, ...] = Field(
-        ("soft-hull", "visual-hull", "inflate"),
+        ("triposr", "soft-hull", "visual-hull", "inflate"),
         description="reconstruction engines in order of preference; `auto` takes the first that can use what it is given",
+    )
+    triposr_device: str = Field("auto", description="where triposr runs: auto, cpu, cuda, cuda:1, mps")
+    triposr_precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="arithmetic of triposr's big layers; auto takes bf16 where the hardware is faster with it"
     )
     engine_deadline_s: float = Field(600.0, description="one piece of engine work may take this long")
     engine_memory_mb: int = Field(8192, description="memory limit of an engine's process, 0 for none")

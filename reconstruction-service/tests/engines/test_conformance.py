@@ -23,8 +23,8 @@ def test_there_are_engines_and_unknown_ones_are_named() -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_card_says_what_it_is(name: str) -> None:
-    card = registry.load(GROUP, name).card()
+def test_card_says_what_it_is(name: str, data_dir) -> None:
+    card = registry.load(GROUP, name)(Settings(data_dir=data_dir)).card()
     assert card.licence_code and card.summary and card.version
     assert card.available or card.reason
     assert set(card.view_sets.values()) <= set(VIEW_SETS)

@@ -39,8 +39,7 @@ class Pictures:
 class ImageEngine(Protocol):
     """A prompt in, views out. One instance per process; calls never overlap."""
 
-    @staticmethod
-    def card() -> EngineCard:
+    def card(self) -> EngineCard:
         """What the engine is, and whether it can run here."""
 
     def load(self) -> None:

@@ -90,7 +90,8 @@ class IntakeWork:
             remover.close()
 
     def _remover(self, wanted: str) -> Matting:
-        name = registry.choose(GROUP, wanted, self.settings.matting_engines)
+        order = self.settings.matting_engines
+        name = registry.choose(registry.cards(GROUP, order, self.settings), wanted, order)
         if name not in self._matting:
             remover: Matting = registry.create(GROUP, name, self.settings)
             remover.load()

@@ -19,8 +19,7 @@ class Cut:
 class Matting(Protocol):
     """Pixels in, the object out. One instance per process; calls never overlap."""
 
-    @staticmethod
-    def card() -> EngineCard:
+    def card(self) -> EngineCard:
         """What the engine is, and whether it can run here."""
 
     def load(self) -> None:

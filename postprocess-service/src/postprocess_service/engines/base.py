@@ -48,8 +48,7 @@ class Finished:
 class Postprocessor(Protocol):
     """A raw mesh in, a clean one out. One instance per process; calls never overlap."""
 
-    @staticmethod
-    def card() -> EngineCard:
+    def card(self) -> EngineCard:
         """What the engine is, and whether it can run here."""
 
     def load(self) -> None:

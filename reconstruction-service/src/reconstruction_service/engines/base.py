@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.mesh import U8, Mesh
+from scratch3d.servicekit.errors import Unprocessable
 from scratch3d.servicekit.runner import Report
+
+_Options = TypeVar("_Options", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,8 +47,7 @@ class Reconstruction:
 class Reconstructor(Protocol):
     """Views in, one mesh out. One instance per process; calls never overlap."""
 
-    @staticmethod
-    def card() -> EngineCard:
+    def card(self) -> EngineCard:
         """What the engine is, and whether it can run here."""
 
     def load(self) -> None:
@@ -64,3 +66,19 @@ class Reconstructor(Protocol):
 
     def close(self) -> None:
         """Release what `load` took."""
+
+
+def options_of(kind: type[_Options], given: Mapping[str, JsonValue]) -> _Options:
+    """The engine's options; Unprocessable names the first bad one."""
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["options", *(str(part) for part in first["loc"])])
+        raise Unprocessable(first["msg"], code="invalid_request", field=where) from None
+
+
+def front_of(sights: Sequence[Sight]) -> Sight:
+    """The view nearest to the front; from above or below only when there is nothing else."""
+    level = [sight for sight in sights if abs(sight.camera.elevation_deg) < 45] or list(sights)
+    return min(level, key=lambda s: abs((s.camera.azimuth_deg + 180) % 360 - 180))

@@ -1,7 +1,8 @@
 """Engines by name. Built-ins register the way strangers do: by an entry point in their package's metadata.
 
 An engine is a class with `card() -> EngineCard` (what it is, and why it cannot run here) and the methods of its
-service's protocol; it is built with the service's settings. `Runners` holds those that run here.
+service's protocol; it is built with the service's settings, cheaply: what costs time belongs into `load`. `Runners`
+holds those that run here.
 """
 
 import asyncio
@@ -55,23 +56,23 @@ def load(group: str, name: str) -> Any:
 
 def create(group: str, name: str, settings: Any) -> Any:
     """A new engine; EngineUnavailable with the reason on its card when it cannot run here."""
-    engine = load(group, name)
+    engine = load(group, name)(settings)
     card: EngineCard = engine.card()
     if not card.available:
         raise EngineUnavailable(f"engine {name!r} cannot run here: {card.reason}", field="engine")
-    return engine(settings)
+    return engine
 
 
-def cards(group: str, preference: tuple[str, ...]) -> tuple[EngineCard, ...]:
+def cards(group: str, preference: tuple[str, ...], settings: Any) -> tuple[EngineCard, ...]:
     """Every engine's card: the preferred ones first, in their order, then the others by name."""
     known = names(group)
     ordered = [*preference, *(name for name in known if name not in preference)]
-    return tuple(_card(group, name) for name in ordered)
+    return tuple(_card(group, name, settings) for name in ordered)
 
 
-def choose(group: str, wanted: str, preference: tuple[str, ...], fits: Fits = lambda _: True) -> str:
+def choose(cards: tuple[EngineCard, ...], wanted: str, preference: tuple[str, ...], fits: Fits = lambda _: True) -> str:
     """`auto` is the first preferred engine that can run and that fits; any other name is itself, if it can run here."""
-    found = {card.id: card for card in cards(group, preference)}
+    found = {card.id: card for card in cards}
     if wanted == "auto":
         for name in preference:
             if (card := found.get(name)) and card.available and fits(card):
@@ -90,9 +91,9 @@ def _points(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
-def _card(group: str, name: str) -> EngineCard:
+def _card(group: str, name: str, settings: Any) -> EngineCard:
     try:
-        card: EngineCard = load(group, name).card()
+        card: EngineCard = load(group, name)(settings).card()
     except NotAvailable as error:
         return EngineCard(
             id=name, version="?", available=False, reason=error.detail, summary="not installed", licence_code="?"
@@ -117,17 +118,17 @@ class Runners:
         """`work` is the factory that runs in the child; `switch` names the setting that lists `preference`."""
         self.group, self.preference, self.switch = group, preference, switch
         self.running: dict[str, Runner] = {}
-        self._work, self._settings = work, settings.model_dump(mode="json")
+        self._work, self._settings = work, settings
         self._deadline_s, self._memory_limit_mb = deadline_s, memory_limit_mb
 
     async def start(self) -> None:
         """Start a runner for every preferred engine that can run here."""
-        lock = asyncio.Lock()
-        for card in cards(self.group, self.preference):
+        lock, settings = asyncio.Lock(), self._settings.model_dump(mode="json")
+        for card in self.cards():
             if card.available and card.id in self.preference:
                 runner = Runner(
                     self._work,
-                    {"engine": card.id, "settings": self._settings},
+                    {"engine": card.id, "settings": settings},
                     name=card.id,
                     lock=lock,
                     deadline_s=self._deadline_s,
@@ -141,17 +142,29 @@ class Runners:
         for runner in self.running.values():
             await runner.close()
 
+    def cards(self) -> tuple[EngineCard, ...]:
+        """Every engine's card; one that could not be loaded says why."""
+        return tuple(
+            card.model_copy(update={"available": False, "reason": runner.load_error})
+            if (runner := self.running.get(card.id)) and runner.load_error
+            else card
+            for card in cards(self.group, self.preference, self._settings)
+        )
+
     def choose(self, wanted: str, fits: Fits = lambda _: True) -> Runner:
         """The runner of an engine, for `auto` of one that fits; NotAvailable for one that does not run here."""
-        name = choose(self.group, wanted, self.preference, fits)
+        name = choose(self.cards(), wanted, self.preference, fits)
         if name not in self.running:
             raise NotAvailable(f"engine {name!r} is not switched on here ({self.switch})", field="engine")
         return self.running[name]
 
     async def check(self) -> str:
-        """For readiness: `ok`, or what is being waited for."""
-        waiting = [r.load_error or "loading" for r in self.running.values() if not r.ready]
-        return waiting[0] if waiting else "ok" if self.running else "no engine can run here"
+        """For readiness: `ok`, or what is being waited for. An engine that cannot be loaded does not hold up others."""
+        runners = self.running.values()
+        failed = [runner.load_error for runner in runners if runner.load_error]
+        if len(failed) == len(runners):
+            return failed[0] if failed else "no engine can run here"
+        return "ok" if all(runner.ready or runner.load_error for runner in runners) else "loading"
 
 
 def runners_of(request: Request) -> Runners:
@@ -167,4 +180,4 @@ router = APIRouter()
 @router.get("/engines", response_model=EngineList, summary="Engines, in order of preference")
 def engines(runners: RunnersDep) -> EngineList:
     """What each engine is, and why one is not available."""
-    return EngineList(engines=cards(runners.group, runners.preference))
+    return EngineList(engines=runners.cards())

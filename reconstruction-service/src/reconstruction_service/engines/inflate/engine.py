@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scratch3d.contracts.engines import EngineCard
 from scratch3d.contracts.views import Camera
 from scratch3d.geometry.camera import basis, pixel_size_m
 from scratch3d.geometry.mesh import U8, Mesh
 from scratch3d.geometry.outline import without_specks
-from scratch3d.servicekit.errors import Unprocessable
 from scratch3d.servicekit.runner import Report
 
 from ...errors import BadViews, NoSurface
-from ..base import Reconstruction, Sight
+from ..base import Reconstruction, Sight, front_of, options_of
 from ..visual_hull.silhouette import signed_distance_px
 from . import skin
 from .solid import coarsest_stride, solid_mesh
@@ -81,7 +80,7 @@ class Inflate:
         report: Report,
     ) -> Reconstruction:
         """Deterministic; the seed has nothing to decide."""
-        wish = _options(options)
+        wish = options_of(Options, options)
         front, back, warnings = _chosen(sights)
         report(0.0, "outline")
         alpha, specks = without_specks(_outline_of(front.rgba))
@@ -109,20 +108,11 @@ class Inflate:
         """Nothing is held."""
 
 
-def _options(given: Mapping[str, JsonValue]) -> Options:
-    try:
-        return Options.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["options", *(str(part) for part in first["loc"])])
-        raise Unprocessable(first["msg"], code="invalid_request", field=where) from None
-
-
 def _chosen(sights: Sequence[Sight]) -> tuple[Sight, Sight | None, list[str]]:
     """The front, the back if there is one, and what is said about the others."""
-    level = [sight for sight in sights if abs(sight.camera.elevation_deg) < 45] or list(sights)
-    front = min(level, key=lambda s: abs((s.camera.azimuth_deg + 180) % 360 - 180))
+    front = front_of(sights)
     behind = (front.camera.azimuth_deg + 180) % 360
+    level = [sight for sight in sights if abs(sight.camera.elevation_deg) < 45]
     back = next((s for s in level if s is not front and abs(s.camera.azimuth_deg % 360 - behind) < 1), None)
     if not (front.rgba[..., 3] > 127).any():
         raise BadViews(f"view {front.name} shows nothing: its alpha is empty", field="views")

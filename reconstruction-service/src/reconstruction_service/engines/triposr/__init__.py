@@ -1,0 +1,1 @@
+"""Engine `triposr`: one picture through the network of that name."""
