@@ -15,7 +15,7 @@ lint: setup ## ruff, mypy, import-linter and the size gates
 	$(PY) scripts/run_suites.py ruff mypy imports sizes
 
 test: setup ## Every suite, with a table
-	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service postprocess-service contract e2e attacks faults
+	$(PY) scripts/run_suites.py libs cli orchestrator image-service reconstruction-service tsr postprocess-service contract e2e attacks faults
 
 e2e: setup ## Only the whole mesh
 	$(PY) scripts/run_suites.py e2e

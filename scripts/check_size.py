@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 MAX_FUNCTION, MAX_CREATE_APP, MAX_FILE = 60, 40, 500
+#: Names that somebody else's programs import.
+GIVEN = {"reconstruction-service/tsr/src/tsr/utils.py"}
 JUNK = {"utils", "util", "common", "helpers", "misc", "core", "manager"}
 
 
 def findings(path: Path) -> list[str]:
     """What is too large in one file, or misnamed."""
     text = path.read_text()
-    found = [f"{path}: a junk-drawer name"] if path.stem in JUNK else []
+    found = [f"{path}: a junk-drawer name"] if path.stem in JUNK and str(path) not in GIVEN else []
     if (lines := text.count("\n")) > MAX_FILE:
         found.append(f"{path}: {lines} lines, at most {MAX_FILE}")
     for node in ast.walk(ast.parse(text)):

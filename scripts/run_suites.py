@@ -10,13 +10,17 @@ from tempfile import TemporaryDirectory
 
 BIN = Path(sys.executable).parent
 TESTED = ("libs", "cli", "orchestrator", "image-service", "reconstruction-service", "postprocess-service")
+TSR = "reconstruction-service/tsr"
 SOURCES = [
     *(f"libs/{name}/src" for name in ("contracts", "geometry", "servicekit", "slots", "client")),
     *(f"{name}/src" for name in TESTED[1:]),
+    f"{TSR}/src",
 ]
 #: name → pytest paths; in the order a reader would want to know.
 SUITES = {
     **{name: [name] for name in TESTED},
+    "reconstruction-service": ["reconstruction-service/tests"],
+    "tsr": [f"{TSR}/tests"],
     "contract": ["tests/contract"],
     "e2e": ["tests/e2e"],
     "attacks": ["tests/attacks"],
