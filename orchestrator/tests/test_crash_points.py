@@ -28,7 +28,7 @@ from orchestrator.app import pools, run_worker, steps
 from orchestrator.domain import NEXT, STAGES, Job
 from orchestrator.errors import AlreadyFinal
 from orchestrator.settings import Settings
-from orchestrator.store_redis import LEASES, REVOKED_S, RedisStore
+from orchestrator.store_redis import LEASES, RedisStore
 from orchestrator.worker import Worker
 from scratch3d.contracts.images import ImagineResult
 from scratch3d.contracts.jobs import State
@@ -315,8 +315,6 @@ class World:
         async for key in redis.scan_iter("*"):
             if key.endswith(":held"):
                 assert all(held.endswith(" 1") for held in await redis.hvals(key)), "a replica that nobody gave back"
-            elif key.startswith("3d:revoked:"):
-                assert 0 < await redis.ttl(key) <= REVOKED_S
             else:
                 assert re.fullmatch(kept, key) or key.endswith(":arrival"), f"{key} is left over"
 

@@ -9,10 +9,12 @@ from builders import age, new_job
 from orchestrator.domain import STAGES, Job, StageResult
 from orchestrator.errors import AlreadyFinal, JobNotFound, KeyReused, LeaseLost, QueueFull, TooManyJobs
 from orchestrator.store import Feed, Idempotency, JobStore
+from orchestrator.store_redis import RedisStore
 from scratch3d.contracts.artifacts import ArtifactRef
 from scratch3d.contracts.jobs import State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.errors import Conflict
+from scratch3d.slots import MemorySlots, RedisSlots, Slots
 
 REF = ArtifactRef(key="outputs/x/1/model.glb", media_type="model/gltf-binary", size_bytes=3, sha256="0" * 64)
 PROBLEM = Problem(title="Broken", status=500, code="broken", detail="it broke")
@@ -280,3 +282,30 @@ async def test_a_reader_that_falls_behind_is_told_of_the_gap(store: JobStore) ->
             seen += len(news)
         assert seen < Feed.MAX_WAITING
     assert len(await store.events(job.id)) > Feed.MAX_WAITING
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_claim_takes_a_ride_along_if_there_is_a_job(store: JobStore, waits: bool) -> None:
+    slots: Slots = RedisSlots(store.wire) if isinstance(store, RedisStore) else MemorySlots()
+    idle = slots.ride(None, "pool", ["http://a"], ticket="idle")
+    assert await store.claim("idle", lease_s=5, wait_s=0.3 if waits else 0, ride=idle) is None
+    ride = slots.ride(None, "pool", ["http://a"], ticket="busy")
+    if not waits:
+        await store.submit(new_job(), max_queued=10)
+    claiming = asyncio.create_task(store.claim("busy", lease_s=5, wait_s=5 if waits else 0, ride=ride))
+    await asyncio.sleep(0.1)
+    if waits:
+        await store.submit(new_job(), max_queued=10)
+    assert await claiming
+    assert ride.turn and ride.turn.grant and ride.turn.grant.url == "http://a", "nobody who has no job stands in line"
+
+
+async def test_a_claim_that_was_given_up_while_it_waited_takes_nothing(store: JobStore) -> None:
+    waiting = asyncio.create_task(store.claim("gone", lease_s=5, wait_s=5))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert await store.claimed("gone") is None
+    job = await store.submit(new_job(), max_queued=10)
+    found = await store.claim("heir", lease_s=5, wait_s=2)
+    assert found and found.id == job.id and await store.claimed("gone") is None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scratch3d.slots import Grant, MemorySlots, NoSlot, RedisSlots, RedisWire, Ride, Slots
+from scratch3d.slots import Grant, MemorySlots, NoSlot, RedisSlots, RedisWire, Ride, Slots, Turn
 
 URLS = ("http://a", "http://b")
 
@@ -151,3 +151,16 @@ async def test_a_ride_releases_one_and_brings_the_next(slots: Slots) -> None:
     assert granted.token == waits.ticket
     await slots.leave(waits)
     assert (await slots.acquire("next", ["http://n"], timeout_s=1)).url == "http://n"
+
+
+async def test_a_ride_under_the_same_ticket_is_the_same_question(slots: Slots) -> None:
+    granted = []
+    for _ in range(2 if isinstance(slots, RedisSlots) else 1):
+        ride = slots.ride(None, "pool", URLS, ticket="ours")
+        ride.arrived(await made(slots, ride))
+        assert ride.turn and ride.turn.grant
+        granted.append(ride.turn.grant.url)
+    assert len(set(granted)) == 1
+    assert (await slots.acquire("pool", URLS, timeout_s=1)).url not in granted
+    await slots.leave(Turn(pool="pool", ticket="ours"))
+    assert (await slots.acquire("pool", URLS, timeout_s=1)).url == granted[0]

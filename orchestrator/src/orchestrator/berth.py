@@ -47,6 +47,12 @@ class Berth:
         self._ride = self._slots.ride(self.grant, pool.name if pool else None, pool.urls if pool else ())
         return self._ride
 
+    def ride_of_claim(self, first: State, token: str) -> Ride:
+        """Ask for what the first stage needs together with the claim of a job, under the claim's own token."""
+        pool = self._pools.get(first)
+        self._ride = self._slots.ride(None, pool.name if pool else None, pool.urls if pool else (), ticket=token)
+        return self._ride
+
     def arrived(self) -> None:
         """The round trip was made: hold what it brought."""
         self.grant = self._ride.turn.grant if self._ride and self._ride.turn else None

@@ -40,7 +40,9 @@ class Engines:
 
     async def cards(self, stage: State) -> tuple[EngineCard, ...]:
         """In order of preference; Unavailable when the service has never answered."""
-        await self._refresh(stage)
+        if self._is_old(stage):
+            # Who needs one stage needs the others, too; asked for together they are one round trip to Redis.
+            await asyncio.gather(*map(self._refresh, self.pools))
         if stage not in self._known:
             raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
         return self._known[stage].engines
@@ -99,10 +101,13 @@ class Engines:
             unreachable=away,
         )
 
+    def _is_old(self, stage: State) -> bool:
+        age = time.monotonic() - self._asked_at.get(stage, -FRESH_S)
+        return age >= (FRESH_S if self._reached.get(stage) else AWAY_S)
+
     async def _refresh(self, stage: State) -> None:
         """Ask the service again when what is known is old; a service that was away is asked again sooner."""
-        age = time.monotonic() - self._asked_at.get(stage, -FRESH_S)
-        if age < (FRESH_S if self._reached.get(stage) else AWAY_S):
+        if not self._is_old(stage):
             return
         pool = self.pools[stage]
         for url in await self.urls(stage):

@@ -58,7 +58,10 @@ async def run(job: Job, steps: Mapping[State, Step], store: JobStore, progress: 
     """Walk one claimed job down the road from where it stands; any StageFailed is the worker's to record."""
     while stages := job.remaining():
         results = _walked_through(job, stages)
-        if not results:
+        if results:
+            # What was asked for together with the claim is not needed.
+            await berth.leave()
+        else:
             made = await steps[stages[0]].call(job, progress, berth)
             results = [made, *_walked_through(job, stages[1:])]
         following = next(iter(stages[len(results) :]), None)

@@ -1,6 +1,7 @@
 """Redis as the store sees it: scripts by name, and in time a word that it is away."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from scratch3d.servicekit.logging import get_logger
 from scratch3d.servicekit.metrics import STORE_FAILURES, STORE_SECONDS
-from scratch3d.slots import RedisWire, Ride, Script, Word
+from scratch3d.slots import RedisWire, Ride, Script, ScriptCall, Word
 
 from .errors import StoreUnavailable
 
@@ -32,7 +33,7 @@ class RedisLink:
         """`texts` stand for words of the scripts, as in `@SUBMITTED@`."""
         self.wire = RedisWire(url, answer_s=ANSWER_S)
         self._looking = RedisWire(url, answer_s=PEEK_S + 3.0)
-        self._look = asyncio.Lock()
+        self._look: asyncio.Task[bool] | None = None
         self._scripts = {name: Script(_filled(_lua("prelude") + _lua(name), texts)) for name in scripts}
 
     async def run(self, name: str, keys: list[str], arguments: list[Any], *, ride: Ride | None = None) -> Any:
@@ -69,28 +70,38 @@ class RedisLink:
         with _Watched("command"):
             return await self.wire.ask(*commands)
 
-    async def run_when_filled(self, queue: str, wait_s: float, name: str, keys: list[str], arguments: list[Any]) -> Any:
-        """As `run`, when something is in the list, or after waiting at most `wait_s`; None when others wait before us.
+    def call(self, name: str, keys: list[str], arguments: list[Any]) -> ScriptCall:
+        """A script of ours, to be run."""
+        return self._scripts[name], keys, arguments
 
-        Both are one packet: Redis runs the script where the look ends, so what was seen is not asked for once more.
-        """
-        try:
-            async with asyncio.timeout(wait_s) as patience:
-                await self._look.acquire()
-        except TimeoutError:
-            return None
-        try:
-            left_s = (patience.when() or 0.0) - asyncio.get_running_loop().time()
-            # Head to head of the same list: no item is ever in flight. Zero would mean for ever.
-            look = ("BLMOVE", queue, queue, "LEFT", "LEFT", min(max(left_s, 0.01), PEEK_S))
-            with _Watched(None):
-                return (await self._looking.run((self._scripts[name], keys, arguments), after=look))[0]
-        finally:
-            self._look.release()
+    async def run_all(self, name: str, *calls: ScriptCall) -> list[Any]:
+        """What several scripts answer, in one round trip, which is measured as `name`."""
+        with _Watched(name):
+            return await self.wire.run(*calls)
+
+    async def wait_for_item(self, queue: str, wait_s: float) -> bool:
+        """Whether something is in the list, after waiting at most `wait_s`. The list stays as it is."""
+        # One look serves all who wait here, and goes on when one of them is cancelled.
+        if self._look is None or self._look.done():
+            self._look = asyncio.get_running_loop().create_task(self._peek(queue))
+        look = self._look
+        await asyncio.wait({look}, timeout=wait_s)
+        with _Watched(None):
+            return look.done() and look.result()
+
+    async def _peek(self, queue: str) -> bool:
+        # Head to head of the same list: no item is ever in flight. A claim in the same packet would save a round trip, and
+        # would give a job to a worker that stands still.
+        (item,) = await self._looking.ask(("BLMOVE", queue, queue, "LEFT", "LEFT", PEEK_S))
+        return item is not None
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._looking.close()
+        if self._look:
+            self._look.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RedisError, OSError):
+                await self._look
         await self.wire.close()
 
 

@@ -163,15 +163,22 @@ class JobStore(Protocol):
         """The job, or None."""
 
     async def claim(
-        self, token: str, *, lease_s: float, wait_s: float, suspect_losses: int | None = None
+        self,
+        token: str,
+        *,
+        lease_s: float,
+        wait_s: float,
+        suspect_losses: int | None = None,
+        ride: Ride | None = None,
     ) -> Job | None:
         """Take the first job in the queue under a lease, waiting at most `wait_s`; None when there is none.
 
         None also while the first one was lost `suspect_losses` times: it is left for a worker that carries nothing else.
+        A ride under the same token is taken along, if there is a job.
         """
 
     async def claimed(self, token: str) -> Job | None:
-        """The job that a token holds, or None, and then it never will: to find a claim that was not waited for."""
+        """The job that a token holds, or None: to find a claim that was not waited for."""
 
     async def beat(
         self, job: Job, *, lease_s: float, progress: int, phase: str | None, ride: Ride | None = None

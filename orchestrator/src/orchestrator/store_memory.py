@@ -82,7 +82,13 @@ class MemoryStore:
         return self._jobs.get(job_id)
 
     async def claim(
-        self, token: str, *, lease_s: float, wait_s: float, suspect_losses: int | None = None
+        self,
+        token: str,
+        *,
+        lease_s: float,
+        wait_s: float,
+        suspect_losses: int | None = None,
+        ride: Ride | None = None,
     ) -> Job | None:
         """See JobStore."""
         try:
@@ -93,6 +99,8 @@ class MemoryStore:
         except TimeoutError:
             return None
         self._leases[job_id] = time.monotonic() + lease_s
+        if ride:
+            ride.arrived(())
         return self._keep(claimed(self._jobs[job_id], token, time.time()), "claimed")
 
     def _is_suspect(self, job_id: str, losses: int | None) -> bool:

@@ -55,8 +55,6 @@ KEY_LIFE_S = 24 * 3600
 PATIENCE_S = 20.0
 #: Pause when what is in the queue is for others.
 NOT_OURS_PAUSE_S = 0.5
-#: A token that may not claim any more is remembered for so long: several times longer than a look at the queue takes.
-REVOKED_S = 60
 #: A look at the queue that takes less did not wait for anything.
 BACKLOG_S = 0.002
 #: A queue in which a job is not simply searched.
@@ -135,33 +133,41 @@ class RedisStore:
         return _job(await self._link.ask("HGETALL", f"job:{job_id}"))
 
     async def claim(
-        self, token: str, *, lease_s: float, wait_s: float, suspect_losses: int | None = None
+        self,
+        token: str,
+        *,
+        lease_s: float,
+        wait_s: float,
+        suspect_losses: int | None = None,
+        ride: Ride | None = None,
     ) -> Job | None:
         """See JobStore."""
         suspect = "" if suspect_losses is None else suspect_losses
         arguments = [token, int(lease_s * 1000), SCHEMA, _MESSAGES, PROGRESS_AT[State.GENERATING_IMAGES], suspect]
-        keys = [QUEUE, LEASES, CLAIMS]
-        # While there is a backlog a claim goes with whatever else is asked; while there is none, it follows a look.
+        # Who has claimed nothing asks for nothing: the scripts of the ride look for the token, too.
+        also = [(script, [*keys, CLAIMS], given) for script, keys, given in ride.calls] if ride else []
+        calls = (self._link.call("claim", [QUEUE, LEASES, CLAIMS], arguments), *also)
+        # While there is a backlog a claim is one round trip; while there is none, looking first saves the vain one.
         # A claim whose answer was lost is asked for again at once.
         backlog, self._backlog = self._backlog, True
-        found = await self._link.run("claim", keys, arguments) if backlog or wait_s <= 0 else []
+        found, *replies = await self._link.run_all("claim", *calls) if backlog or wait_s <= 0 else [()]
         deadline = time.monotonic() + wait_s
         while not found and (left_s := deadline - time.monotonic()) > 0:
-            began = time.monotonic()
-            # Nothing is found when somebody else was quicker.
-            found = await self._link.run_when_filled(QUEUE, left_s, "claim", keys, arguments)
-            backlog = bool(found) and time.monotonic() - began < BACKLOG_S
+            began, backlog = time.monotonic(), False
+            if await self._link.wait_for_item(QUEUE, left_s):
+                backlog = time.monotonic() - began < BACKLOG_S
+                found, *replies = await self._link.run_all("claim", *calls)  # somebody else may have been quicker
         self._backlog = backlog
         if found in (["newer"], ["suspect"]):
             await asyncio.sleep(min(wait_s, NOT_OURS_PAUSE_S))
             return None
+        if ride and found:
+            ride.arrived(replies)
         return _job(found)
 
     async def claimed(self, token: str) -> Job | None:
         """See JobStore."""
-        # A claim that waits for the queue may still be carried out: from here on it finds nothing.
-        revoke = ("SET", f"3d:revoked:{token}", "1", "EX", REVOKED_S)
-        _, job_id = await self._link.ask_all(revoke, ("HGET", CLAIMS, token))
+        job_id: Any = await self._link.ask("HGET", CLAIMS, token)
         return await self.get(job_id) if job_id else None
 
     async def beat(

@@ -13,10 +13,10 @@ from scratch3d.contracts.jobs import PROGRESS_AT, State
 from scratch3d.contracts.problems import Problem
 from scratch3d.servicekit.logging import bind, get_logger
 from scratch3d.servicekit.metrics import JOBS_FINISHED, JOBS_TAKEN_BACK, STAGE_FAILURES, STAGE_RUNNING, STAGE_SECONDS
-from scratch3d.slots import Slots
+from scratch3d.slots import Slots, Turn
 
 from .berth import Berth
-from .domain import ROAD, Job, StageResult
+from .domain import ROAD, STAGES, Job, StageResult
 from .engines import Pool
 from .errors import LeaseLost, StageFailed, StoreUnavailable
 from .pipeline import Progress, Step, run
@@ -66,8 +66,8 @@ class Worker:
         free = asyncio.Semaphore(self.settings.worker_concurrency)
         while True:
             await free.acquire()
-            job = await self._claimed()
-            trip = group.create_task(self._carry(job))
+            job, berth = await self._claimed()
+            trip = group.create_task(self._carry(job, berth))
             self._trips.add(trip)
             trip.add_done_callback(self._trips.discard)
             trip.add_done_callback(lambda _: free.release())
@@ -82,8 +82,8 @@ class Worker:
         """
         return job.losses > 0 and job.losses == self.settings.max_attempts - 1
 
-    async def _carry(self, job: Job) -> None:
-        await _Trip(self, job).make()
+    async def _carry(self, job: Job, berth: Berth) -> None:
+        await _Trip(self, job, berth).make()
         self._tokens.discard(job.token)
 
     async def _hand_back(self) -> None:
@@ -93,16 +93,24 @@ class Worker:
                 if job := await self.store.claimed(token):
                     with contextlib.suppress(LeaseLost):
                         await self.store.release(job)
+                if pool := self.pools.get(STAGES[0]):
+                    await self.slots.leave(Turn(pool=pool.name, ticket=token))
 
-    async def _claimed(self) -> Job:
+    async def _claimed(self) -> tuple[Job, Berth]:
+        """The next job, and the berth in which it has asked for what its first stage needs."""
         # The same token until a job comes: a claim whose reply was lost is found again.
         token = uuid.uuid4().hex
         self._tokens.add(token)
+        berth = Berth(self.slots, self.pools)
         while True:
             try:
                 suspect_losses = self.settings.max_attempts - 1 or None if self._trips else None
                 job = await self.store.claim(
-                    token, lease_s=self.settings.lease_s, wait_s=5.0, suspect_losses=suspect_losses
+                    token,
+                    lease_s=self.settings.lease_s,
+                    wait_s=5.0,
+                    suspect_losses=suspect_losses,
+                    ride=berth.ride_of_claim(STAGES[0], token),
                 )
             except StoreUnavailable as error:
                 log.warning("store_unavailable", reason=error.detail)
@@ -113,7 +121,8 @@ class Worker:
                 await asyncio.sleep(STORE_PAUSE_S)
             else:
                 if job:
-                    return job
+                    berth.arrived()
+                    return job, berth
 
     async def _reap(self) -> None:
         while True:
@@ -154,11 +163,10 @@ async def stopped(work: "asyncio.Task[None]") -> None:
 class _Trip:
     """One claimed job on its way."""
 
-    def __init__(self, worker: Worker, job: Job) -> None:
+    def __init__(self, worker: Worker, job: Job, berth: Berth) -> None:
         self.store, self.settings = worker.store, worker.settings
         self.steps = {state: _Noted(step, self) for state, step in worker.steps.items()}
-        self.berth = Berth(worker.slots, worker.pools)
-        self.job = job
+        self.job, self.berth = job, berth
         self.stage = job.state
         self.fraction, self.phase = 0.0, ""
         self.lost = False

@@ -3,7 +3,6 @@
 -- KEYS[1] 3d:queue   list  job ids ready for a worker
 -- KEYS[2] 3d:leases  zset  job id → end of the lease, ms
 -- KEYS[3] 3d:claims  hash  token → job id, to find a claim whose reply was lost
--- 3d:revoked:{token} string  the token claims nothing any more
 -- job:{id}           hash  the job
 -- ARGV[1] token   ARGV[2] lease ms   ARGV[3] newest schema the caller knows
 -- ARGV[4] messages by state, as JSON   ARGV[5] progress at which the first stage begins
@@ -12,7 +11,6 @@
 -- {'suspect'}: one is the next.
 local again = redis.call('HGET', KEYS[3], ARGV[1])
 if again then return redis.call('HGETALL', 'job:' .. again) end
-if redis.call('EXISTS', '3d:revoked:' .. ARGV[1]) == 1 then return {} end
 local skipped = 0
 while true do
   local id = redis.call('LINDEX', KEYS[1], skipped)

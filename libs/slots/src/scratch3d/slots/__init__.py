@@ -7,7 +7,7 @@ from .channel import RedisChannel
 from .memory import MemorySlots
 from .protocol import Grant, NoSlot, Replica, Ride, Slots, Turn
 from .redis import RedisSlots
-from .wire import RedisWire, Script, Word
+from .wire import RedisWire, Script, ScriptCall, Word
 
 __all__ = [
     "Grant",
@@ -19,6 +19,7 @@ __all__ = [
     "Replica",
     "Ride",
     "Script",
+    "ScriptCall",
     "Slots",
     "Turn",
     "Word",

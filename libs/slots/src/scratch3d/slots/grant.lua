@@ -6,8 +6,10 @@
 -- KEYS[4] 3d:slots:{pool}:arrival  string counter
 -- KEYS[5] 3d:slots:{pool}:members  hash   url → "rank expiry_ms": replicas that announced themselves
 -- KEYS[6] 3d:slots:{pool}:away     hash   url → "failures until_ms": replicas that failed a moment ago
+-- KEYS[7] (optional)                hash   only a ticket that is a field of it may ask
 -- ARGV[1] ticket   ARGV[2] lease ms   ARGV[3] patience ms   ARGV[4] urls to avoid, by spaces   ARGV[5…] configured urls
 -- Returns the url, or false: wait and ask again.
+if KEYS[7] and redis.call('HEXISTS', KEYS[7], ARGV[1]) == 0 then return false end
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local ticket, lease, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -67,7 +67,7 @@ class MemorySlots:
             del self._held[place]
         await self._tell()
 
-    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str]) -> Ride:
+    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str], *, ticket: str | None = None) -> Ride:
         """See Slots; there is no round trip to share, so everything happens when the ride is settled."""
 
         def settle(_: Sequence[Any]) -> Turn | None:
@@ -76,13 +76,13 @@ class MemorySlots:
                 asyncio.get_running_loop().create_task(self._tell())
             if pool is None:
                 return None
-            ticket, line = uuid.uuid4().hex, self._line.setdefault(pool, deque())
+            ours, line = ticket or uuid.uuid4().hex, self._line.setdefault(pool, deque())
             url = self._free(pool, urls, ())
             if line or url is None:
-                line.append(ticket)
-                return Turn(pool=pool, ticket=ticket)
-            self._held[pool, url] = ticket
-            return Turn(pool=pool, ticket=ticket, grant=Grant(pool=pool, url=url, token=ticket))
+                line.append(ours)
+                return Turn(pool=pool, ticket=ours)
+            self._held[pool, url] = ours
+            return Turn(pool=pool, ticket=ours, grant=Grant(pool=pool, url=url, token=ours))
 
         return Ride((), settle)
 

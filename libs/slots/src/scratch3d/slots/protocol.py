@@ -84,8 +84,11 @@ class Slots(Protocol):
     async def leave(self, turn: Turn) -> None:
         """Give up a place in the line, and the grant that came with it."""
 
-    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str]) -> Ride:
-        """Release `held`, and ask for a replica of `pool` (None: of none), in another's round trip."""
+    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str], *, ticket: str | None = None) -> Ride:
+        """Release `held`, and ask for a replica of `pool` (None: of none), in another's round trip.
+
+        A `ticket` of the caller's makes asking again the same question.
+        """
 
     def renewal(self, grant: Grant) -> Ride:
         """As `renew`, in another's round trip."""

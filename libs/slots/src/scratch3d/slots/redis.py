@@ -69,12 +69,12 @@ class RedisSlots:
         """See Slots."""
         await self._leave(turn.pool, turn.ticket)
 
-    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str]) -> Ride:
+    def ride(self, held: Grant | None, pool: str | None, urls: Sequence[str], *, ticket: str | None = None) -> Ride:
         """See Slots."""
         calls: list[ScriptCall] = []
         if held:
             calls.append(self._hold_call(held, 0, "well"))
-        ticket = uuid.uuid4().hex
+        ticket = ticket or uuid.uuid4().hex
         if pool is not None:
             calls.append((self._grant, *self._question(pool, urls, ticket, ())))
 

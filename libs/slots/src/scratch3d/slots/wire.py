@@ -63,15 +63,10 @@ class RedisWire:
         except (ConnectionError, TimeoutError):
             return await self._ask(questions)
 
-    async def run(self, *calls: ScriptCall, after: Sequence[Word] = ()) -> list[Any]:
-        """What scripts answer, in one round trip; each of them can be repeated safely.
-
-        `after` is a command that Redis carries out first, even if that takes a while.
-        """
+    async def run(self, *calls: ScriptCall) -> list[Any]:
+        """What scripts answer, in one round trip; each of them can be repeated safely."""
         questions = [("EVALSHA", s.sha, len(keys), *keys, *given) for s, keys, given in calls]
         try:
-            if after:
-                return (await self.ask(after, *questions))[1:]
             return await self.ask(*questions)
         except NoScriptError:
             # Redis was started again. Those that were known have run, and recognise that.
