@@ -6,14 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
 from PIL import Image
 
 from scratch3d.contracts.views import Camera, View, cameras_of
 from scratch3d.servicekit.artifacts import ArtifactStore
-from tsr.config import CLASSES, DINO
-from tsr.system import TSR
 
 
 def disc_png(radius_m: float, half_width_m: float, size: int = 128) -> bytes:
@@ -28,28 +24,15 @@ def disc_png(radius_m: float, half_width_m: float, size: int = 128) -> bytes:
     return buffer.getvalue()
 
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tsr" / "tests" / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tsr" / "tests"))
 
-import inputs  # noqa: E402
-
-
-def write_tiny_triposr(directory: Path) -> None:
-    """`config.yaml` and `model.ckpt` in the released form: the real loading code is what reads them."""
-    directory.mkdir(parents=True)
-    config = {**inputs.TINY, **CLASSES}
-    vit = config.pop("vit")
-    config["image_tokenizer"] = {"pretrained_model_name_or_path": DINO, "vit": vit}
-    config["backbone"] = {**inputs.TINY["backbone"], "in_channels": "${tokenizer.num_channels}"}
-    (directory / "config.yaml").write_text(yaml.safe_dump(config))
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in TSR(inputs.TINY).state_dict().items()}
-    torch.save(inputs.fill_state_dict(shapes), directory / "model.ckpt")
+from tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     ArtifactStore(tmp_path).prepare()
-    write_tiny_triposr(tmp_path / "models" / "triposr")
+    write_tiny_checkpoint(tmp_path / "models" / "triposr")
     return tmp_path
 
 
