@@ -8,7 +8,6 @@ network; the network runs at full size with random weights. Ratios are medians o
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -180,9 +179,15 @@ def measure_memory(resolution: int) -> None:
     """Prints megabytes."""
     scene = Scene(torch.device("cpu"))
     scene.surface(32, "sparse")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _peak_kb()
     scene.surface(resolution, "sparse")
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print((_peak_kb() - before) // 1024)
+
+
+def _peak_kb() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def error(scene: Scene, device: torch.device) -> None:

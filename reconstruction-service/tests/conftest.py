@@ -29,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tsr" / "tests"))
 from tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    ArtifactStore(tmp_path).prepare()
-    write_tiny_checkpoint(tmp_path / "models" / "triposr")
-    return tmp_path
+def prepared(directory: Path) -> Path:
+    """A data directory with a tiny network in it."""
+    ArtifactStore(directory).prepare()
+    write_tiny_checkpoint(directory / "models" / "triposr")
+    return directory
 
 
-@pytest.fixture
-def sphere_views(data_dir: Path) -> list[View]:
+def views_of_a_sphere(data_dir: Path) -> list[View]:
+    """Eight calibrated views, stored."""
     store = ArtifactStore(data_dir)
     return [
         View(
@@ -48,3 +48,13 @@ def sphere_views(data_dir: Path) -> list[View]:
         )
         for name, c in cameras_of("carve-8").items()
     ]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return prepared(tmp_path)
+
+
+@pytest.fixture
+def sphere_views(data_dir: Path) -> list[View]:
+    return views_of_a_sphere(data_dir)

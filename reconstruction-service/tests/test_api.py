@@ -2,19 +2,25 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
+from conftest import prepared, views_of_a_sphere, write_tiny_checkpoint
 from reconstruction_service.app import create_app
 from reconstruction_service.settings import Settings
 from scratch3d.contracts.meshes import ReconstructResult
 from scratch3d.contracts.progress import LINE, ProgressLine, ResultLine
 from scratch3d.contracts.views import View
+from scratch3d.servicekit.artifacts import ArtifactStore
 from scratch3d.servicekit.runner import Runner
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def wait_loaded(runner: Runner) -> None:
@@ -39,7 +45,17 @@ async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("volumes"))
+
+
+@pytest.fixture(scope="module")
+def sphere_views(data_dir: Path) -> list[View]:
+    return views_of_a_sphere(data_dir)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with running(Settings(data_dir=data_dir)) as client:
         yield client
@@ -122,8 +138,10 @@ async def test_options_of_an_engine_are_checked(service: httpx.AsyncClient, sphe
 async def test_views_whose_file_changed_are_refused(
     service: httpx.AsyncClient, sphere_views: list[View], data_dir: Path
 ) -> None:
-    (data_dir / sphere_views[0].ref.key).write_bytes(b"something else")
-    reply = await service.post("/reconstruct/mesh", json=body(sphere_views))
+    ref = ArtifactStore(data_dir).put("inputs/changed/1/front.png", (data_dir / sphere_views[0].ref.key).read_bytes())
+    (data_dir / ref.key).write_bytes(b"something else")
+    changed = [sphere_views[0].model_copy(update={"ref": ref}), *sphere_views[1:]]
+    reply = await service.post("/reconstruct/mesh", json=body(changed))
     assert reply.status_code >= 400 and json.loads(reply.content)["code"] == "artifact_damaged"
 
 
@@ -134,3 +152,20 @@ async def test_operations(service: httpx.AsyncClient) -> None:
     assert [engine["id"] for engine in engines] == ["triposr", "soft-hull", "visual-hull", "inflate"]
     assert "scratch3d_engine_busy" in (await service.get("/metrics")).text
     assert (await service.get("/nothing")).json()["code"] == "not_found"
+
+
+async def test_weights_that_come_later_change_nothing_until_the_next_start(
+    tmp_path: Path, sphere_views: list[View], data_dir: Path
+) -> None:
+    shutil.copytree(data_dir / "inputs", tmp_path / "inputs")
+    settings = Settings(data_dir=tmp_path, reconstruction_engines=("triposr", "inflate"))
+    async with running(settings) as service:
+        write_tiny_checkpoint(tmp_path / "models" / "triposr")
+        asked = body(sphere_views[:1])
+        reply = await service.post("/reconstruct/mesh", json=asked)
+        assert reply.status_code == 200 and reply.json()["engine"] == "inflate", reply.text
+        named = await service.post("/reconstruct/mesh", json={**asked, "engine": "triposr"})
+        assert named.status_code == 422 and "start the service again" in named.json()["detail"]
+        cards = {card["id"]: card for card in (await service.get("/engines")).json()["engines"]}
+        assert not cards["triposr"]["available"] and cards["inflate"]["available"]
+        assert "RECONSTRUCTION_ENGINES" in cards["soft-hull"]["reason"]

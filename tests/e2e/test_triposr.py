@@ -19,13 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "reconstruction-service" / "t
 
 from tiny_checkpoint import write_tiny_checkpoint
 
+#: Those that are asked for here: each is a process that loads.
+ENGINES = {"RECONSTRUCTION_ENGINES": '["triposr","inflate"]'}
+
 
 @pytest.fixture(scope="module")
 def with_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh whose reconstruction has a network."""
     data_dir = tmp_path_factory.mktemp("volumes-with-weights")
     write_tiny_checkpoint(data_dir / "models" / "triposr")
-    with MeshThread(data_dir) as running:
+    with MeshThread(data_dir, settings=ENGINES) as running:
         yield running
 
 
@@ -96,7 +99,7 @@ def test_weights_that_are_broken_leave_the_other_engines_alone(
     write_tiny_checkpoint(data_dir / "models" / "triposr")
     checkpoint = data_dir / "models" / "triposr" / "model.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    with MeshThread(data_dir) as running, Client(running.url) as client:
+    with MeshThread(data_dir, settings=ENGINES) as running, Client(running.url) as client:
         job = ended(client, client.from_image([picture], quality_tier="fast").job_id, 120)
         assert job.state is State.COMPLETED and job.engines["reconstructing_3d"] == "inflate"
         with pytest.raises(ApiError, match=r"model\.ckpt cannot be read"):

@@ -1,6 +1,7 @@
 """What the services can do, remembered for a few seconds, so that a request is refused without a hop."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,14 +36,19 @@ class Engines:
         self.pools, self._slots = pools, slots
         self._known: dict[State, EngineList] = {}
         self._asked_at: dict[State, float] = {}
+        self._refreshing: dict[State, asyncio.Task[None]] = {}
         self._reached: dict[State, bool] = {}
         self._counts: dict[State, int] = {}
 
     async def cards(self, stage: State) -> tuple[EngineCard, ...]:
         """In order of preference; Unavailable when the service has never answered."""
         if self._is_old(stage):
-            # Who needs one stage needs the others, too; asked for together they are one round trip to Redis.
-            await asyncio.gather(*map(self._refresh, self.pools))
+            # Who needs one stage needs the others soon; asked for together they are one round trip to Redis. A service
+            # that hangs keeps only those who need it.
+            for each in self.pools:
+                if self._is_old(each) and each not in self._refreshing:
+                    self._refreshing[each] = asyncio.create_task(self._refresh(each))
+            await asyncio.shield(self._refreshing[stage])
         if stage not in self._known:
             raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
         return self._known[stage].engines
@@ -106,17 +112,18 @@ class Engines:
         return age >= (FRESH_S if self._reached.get(stage) else AWAY_S)
 
     async def _refresh(self, stage: State) -> None:
-        """Ask the service again when what is known is old; a service that was away is asked again sooner."""
-        if not self._is_old(stage):
-            return
+        """Ask the service again."""
+        try:
+            self._reached[stage] = await self._ask(stage)
+        finally:
+            self._asked_at[stage] = time.monotonic()
+            del self._refreshing[stage]
+
+    async def _ask(self, stage: State) -> bool:
+        """Whether one of the service's replicas has answered."""
         pool = self.pools[stage]
         for url in await self.urls(stage):
-            try:
+            with contextlib.suppress(StageFailed):
                 self._known[stage] = await pool.client.engines(url)
-            except StageFailed:
-                continue
-            self._reached[stage] = True
-            break
-        else:
-            self._reached[stage] = False
-        self._asked_at[stage] = time.monotonic()
+                return True
+        return False

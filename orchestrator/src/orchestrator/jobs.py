@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -185,17 +185,19 @@ class Jobs:
         for root in ("inputs", "outputs"):
             self.artifacts.delete_tree(f"{root}/{job_id}")
 
-    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncIterator[Sequence[JobEvent]]:
+    async def watch(self, job_id: str, *, owner: str, after: str = "0") -> AsyncGenerator[Sequence[JobEvent], None]:
         """The job's history behind an event id, then what happens, until it has ended; nothing when nothing did for long."""
         async with self.store.watch(job_id) as feed:
             if (await self.get(job_id, owner=owner)).is_final and not await self.store.events(job_id, after=after):
                 return  # who comes back after the end has seen it
             async for events in _followed(feed, lambda last: self.store.events(job_id, after=last), after):
+                last = events[-1].type if events else ""
                 yield events
-                if events and events[-1].type in _ENDS:
+                del events  # a long history would be held until the next event
+                if last in _ENDS:
                     return
 
-    async def watch_all(self, *, owner: str, after: str | None = None) -> AsyncIterator[Sequence[JobEvent]]:
+    async def watch_all(self, *, owner: str, after: str | None = None) -> AsyncGenerator[Sequence[JobEvent], None]:
         """What happens to all jobs of the owner, from an event id or from now on, for ever; nothing as above.
 
         EventsGone when what came behind the id is not kept any more.
@@ -204,6 +206,7 @@ class Jobs:
             begin = after or await self.store.last_event()
             async for events in _followed(feed, lambda last: self.store.owner_events(owner, after=last), begin):
                 yield events
+                del events
 
     async def engines(self) -> PublicEngines:
         """What is installed, and why something is not."""
@@ -240,8 +243,9 @@ async def _followed(
     """The history behind an event id, then what comes; after a gap, or a long silence, the history again."""
     while True:
         missed = await read(after)
-        yield missed
         after = missed[-1].id if missed else after
+        yield missed
+        del missed
         while news := await feed.news(LOOK_EVERY_S):
             # What was written while the history was read may be in both.
             if news := [event for event in news if is_after(event.id, after)]:

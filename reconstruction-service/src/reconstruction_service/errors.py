@@ -19,7 +19,7 @@ class BadViews(Unprocessable):
 
 
 class NoSurface(Unprocessable):
-    """The views have no volume in common: their silhouettes do not belong to one object."""
+    """The views give no surface: silhouettes that belong to no one object, or nothing dense enough."""
 
     code = "no_surface"
 

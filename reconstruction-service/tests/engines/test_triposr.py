@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import disc_png
 from reconstruction_service.engines import GROUP
-from reconstruction_service.engines.triposr.device import device_of, precision_of
+from reconstruction_service.engines.triposr.device import device_of, named_memory_errors, precision_of
 from reconstruction_service.engines.triposr.engine import TripoSR
 from reconstruction_service.errors import BadViews, NoSurface
 from reconstruction_service.settings import Settings
@@ -54,6 +54,17 @@ def test_the_mesh_stands_where_the_picture_shows_it(work: ReconstructWork, data_
     assert made.engine_version == "1-fp32"
 
 
+def test_a_picture_of_a_side_becomes_that_side(work: ReconstructWork, data_dir: Path) -> None:
+    picture = disc_png(0.4, 0.6)
+    front = run(work, front_view(data_dir, picture))
+    front_mesh = read_part(work.artifacts.get(front.mesh)).mesh
+    right = run(work, front_view(data_dir, picture, "right", 90.0))
+    right_mesh = read_part(work.artifacts.get(right.mesh)).mesh
+    # What was towards +Z, where the front's camera is, is now towards +X.
+    np.testing.assert_allclose(right_mesh.vertices[:, 0], front_mesh.vertices[:, 2], atol=1e-6)
+    np.testing.assert_allclose(right_mesh.vertices[:, 2], -front_mesh.vertices[:, 0], atol=1e-6)
+
+
 def test_a_texture_in_place_of_vertex_colours(work: ReconstructWork, data_dir: Path) -> None:
     made = run(
         work, front_view(data_dir, disc_png(0.4, 0.6)), resolution=32, options={"colour": "texture", "texture_px": 256}
@@ -84,6 +95,12 @@ def test_pictures_that_show_nothing_and_densities_nobody_reaches(work: Reconstru
     Image.new("RGBA", (64, 64)).save(empty, "PNG")
     with pytest.raises(BadViews, match="its alpha is empty"):
         run(work, front_view(data_dir, empty.getvalue()))
+    line = np.zeros((64, 64, 4), np.uint8)
+    line[10:50, 32] = 255
+    thin = io.BytesIO()
+    Image.fromarray(line).save(thin, "PNG")
+    with pytest.raises(BadViews, match="view front"):
+        run(work, front_view(data_dir, thin.getvalue()))
     with pytest.raises(NoSurface, match=r"lower engine_options\.threshold"):
         run(work, front_view(data_dir, disc_png(0.4, 0.6)), options={"threshold": 1e6})
     with pytest.raises(Unprocessable, match="greater than or equal"):
@@ -186,6 +203,18 @@ def test_weights_and_configurations_that_are_wrong_say_so(
 def test_devices_and_precisions() -> None:
     with pytest.raises(NotAvailable, match="TRIPOSR_DEVICE=nowhere"):
         device_of("nowhere")
-    assert device_of("cpu").type == "cpu" and device_of("auto").type in {"cpu", "cuda", "mps"}
+    with pytest.raises(NotAvailable, match="one of cuda, mps, cpu"):
+        device_of("meta")
+    assert device_of("cpu").type == "cpu"
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert device_of("auto").type == best
     assert precision_of("fp32", torch.device("cpu")) == "fp32"
-    assert precision_of("auto", torch.device("cpu")) in {"fp32", "bf16"}
+    narrow = torch.cpu._is_avx512_bf16_supported()
+    assert precision_of("auto", torch.device("cpu")) == ("bf16" if narrow else "fp32")
+
+
+def test_a_lack_of_memory_has_its_name() -> None:
+    with pytest.raises(MemoryError, match="allocate"), named_memory_errors():
+        torch.empty(1 << 60)
+    with pytest.raises(RuntimeError, match="something else"), named_memory_errors():
+        raise RuntimeError("something else")

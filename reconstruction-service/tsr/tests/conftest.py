@@ -12,6 +12,9 @@ from tsr.models.nerf_renderer import TriplaneNeRFRenderer
 from tsr.models.network_utils import NeRFMLP
 from tsr.system import TSR
 
+# Other work on the machine makes threads that wait for each other slow; what depends on their number has its own test.
+torch.set_num_threads(1)
+
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
 

@@ -1,6 +1,7 @@
 """The sparse lattice gives the dense lattice's surface, and both give the solids that are there."""
 
 import itertools
+import threading
 
 import inputs
 import numpy as np
@@ -88,10 +89,11 @@ def test_tables_change_no_sign(fitted: Scene) -> None:
 
 
 class Solids(LatticeField):
-    """Balls and rods whose log density falls by 70 per unit across their surfaces."""
+    """Balls and rods whose log density falls by `slope` per unit across their surfaces."""
 
-    def __init__(self, resolution: int) -> None:
+    def __init__(self, resolution: int, slope: float) -> None:
         super().__init__(resolution, 0.87, torch.device("cpu"))
+        self.slope = slope
         draw = np.random.default_rng(7)
         self.centres = torch.from_numpy(draw.uniform(-0.75, 0.75, (240, 3)).astype(np.float32))
         self.radii = torch.from_numpy(draw.uniform(0.006, 0.026, 240).astype(np.float32))
@@ -105,13 +107,13 @@ class Solids(LatticeField):
             along = end - start
             share = (((places - start) @ along) / along.dot(along)).clamp(0, 1)
             inside = torch.maximum(inside, radius - (places - start - share[:, None] * along).norm(dim=1))
-        return 70 * inside
+        return self.slope * inside
 
 
-def test_nothing_is_lost_among_hundreds_of_floaters_and_rods() -> None:
+@pytest.mark.parametrize("slope", [44.0, 70.0, 140.0])
+def test_nothing_is_lost_among_hundreds_of_floaters_and_rods(slope: float) -> None:
     """Their radii are a fifth to a whole of a coarse cell."""
-    field = Solids(128)
-    sparse, dense = sparse_lattice(field, 0.0), dense_lattice(Solids(128), 0.0)
+    sparse, dense = sparse_lattice(Solids(128, slope), 0.0), dense_lattice(Solids(128, slope), 0.0)
     assert torch.equal(sparse.inside, dense.inside)
     assert all(torch.equal(a, b) for a, b in zip(sparse.crossings, dense.crossings, strict=True))
     for one, other in zip(
@@ -120,6 +122,23 @@ def test_nothing_is_lost_among_hundreds_of_floaters_and_rods() -> None:
         strict=True,
     ):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_value_and_leave_no_trace(fitted: Scene, threads: int) -> None:
+    alone = surface(fitted, 100)
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            assert same(surface(fitted, 100), alone)
+        assert torch.get_num_threads() == threads
+        seen: list[int] = []
+        newcomer = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        newcomer.start()
+        newcomer.join()
+        assert seen == [threads]
+    finally:
+        torch.set_num_threads(1)
 
 
 class Noise(LatticeField):

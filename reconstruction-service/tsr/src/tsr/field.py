@@ -16,6 +16,10 @@ Report = Callable[[float, str], None]
 
 #: Points between two reports.
 _REPORT_EVERY = 1 << 18
+#: Points that are named at once when all are decoded.
+_BLOCK = 1 << 22
+#: Points that the original decodes at once.
+_ORIGINAL_CHUNK = 8192
 
 
 def silent(_: float, __: str) -> None:
@@ -23,31 +27,33 @@ def silent(_: float, __: str) -> None:
 
 
 def chunk_of(device: torch.device) -> int:
-    """Points to decode at once: as many as stay in a CPU's cache, or fill a GPU."""
-    return {"cpu": 8192, "mps": 1 << 16}.get(device.type, 1 << 18)
+    """Points to decode at once: as many as stay in the cache of one core, or fill a GPU."""
+    return {"cpu": 2048, "mps": 1 << 16}.get(device.type, 1 << 18)
 
 
 def _spread(work: Callable[[int], int], starts: range, device: torch.device) -> Iterator[int]:
     """The work at each start, in order; on a CPU a chunk per thread.
 
     Layers of this size end within a fraction of a millisecond: threads that meet after each of them mostly wait, and
-    on a machine with other work they wait for a time slice.
+    on a machine with other work they wait for a time slice. Each chunk is one thread's, whatever their number, so that
+    no value depends on it.
     """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(starts) == 1:
-        yield from map(work, starts)
+    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    def alone(start: int) -> int:
+        # Both modes are the thread's own.
+        with torch.inference_mode(inference), torch.no_grad():
+            return work(start)
+
+    if device.type != "cpu" or threads == 1:
+        yield from map(alone, starts)
         return
-    pool = ThreadPoolExecutor(threads, initializer=_alone)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from pool.map(work, starts)
+        yield from pool.map(alone, starts)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _alone() -> None:
-    """Settings of a worker thread; both are per thread."""
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
+        torch.set_num_threads(threads)  # the last number set is what new threads begin with
 
 
 class LatticeField(ABC):
@@ -63,6 +69,7 @@ class LatticeField(ABC):
         self.positions = line * (2 * radius) - radius
         #: points decoded, and points that will have been, as far as is known
         self.done, self.expected = 0, resolution**3
+        self.chunk = chunk_of(device)
         self._reported = 0
 
     @abstractmethod
@@ -72,7 +79,7 @@ class LatticeField(ABC):
     def at(self, points: Tensor) -> Tensor:
         """Raw density (n,) at (n,) points."""
         found = torch.empty(len(points), device=self.device)
-        size = chunk_of(self.device)
+        size = self.chunk
 
         def work(start: int) -> int:
             chunk = points[start : start + size].to(torch.int32)  # divides in half the time
@@ -86,10 +93,10 @@ class LatticeField(ABC):
 
     def whole(self) -> Tensor:
         """Raw density (R, R, R)."""
-        count, size = self.resolution, self.resolution**2
-        found = torch.empty(count, size, device=self.device)
-        for slab in range(count):
-            found[slab] = self.at(torch.arange(slab * size, (slab + 1) * size, device=self.device))
+        count, total = self.resolution, self.resolution**3
+        found = torch.empty(total, device=self.device)
+        for start in range(0, total, _BLOCK):
+            found[start : start + _BLOCK] = self.at(torch.arange(start, min(start + _BLOCK, total), device=self.device))
         return found.view(count, count, count)
 
     def places(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -113,6 +120,7 @@ class SampledField(LatticeField):
     ) -> None:
         super().__init__(resolution, renderer.cfg.radius, scene_code.device, report)
         self.renderer, self.decoder, self.scene_code = renderer, decoder, scene_code
+        self.chunk = max(self.chunk, _ORIGINAL_CHUNK)
 
     def decode(self, points: Tensor) -> Tensor:
         """Raw density (n,)."""

@@ -20,8 +20,15 @@ Interpolation = Literal["log", "density"]
 Method = Literal["sparse", "dense", "reference"]
 #: Cells of the first lattice along an edge, at least.
 COARSE_CELLS = 64
-#: A cell with a corner this close to the surface, in log density, may hide some of it.
-MARGIN = 1.5
+#: A cell with a corner this close to the surface may hide some of it: in log density, and as a share of what the
+#: steep parts of the surface change by over one cell.
+MARGIN, MARGIN_SHARE = 1.5, 0.8
+#: A step is a step; of its height the margin takes no notice.
+MOST_MARGIN = 5.0
+#: Which part of the surface counts as steep.
+_STEEP = 0.9
+#: exp() of more is more than float32 holds.
+_MOST_RAW = 80.0
 #: The box's faces are this far outside, in log density.
 _SHELL = 1.0
 #: With more active cells than this share there is nothing to save.
@@ -99,10 +106,18 @@ def surface_of(
     )
     lattice = sparse_lattice(field, iso) if method == "sparse" else dense_lattice(field, iso)
     report(0.9, "meshing")
+
+    def density(raw: Tensor) -> Tensor:
+        return torch.exp((raw + bias).clamp(max=_MOST_RAW))
+
+    def breathe() -> None:
+        report(0.92, "meshing")
+
+    found = lattice.inside, lattice.crossings, lattice.raw
     if interpolation == "log":
-        places, faces = marched(lattice.inside, lattice.crossings, lattice.raw, iso)
+        places, faces = marched(*found, iso, breathe=breathe)
     else:
-        places, faces = marched(lattice.inside, lattice.crossings, torch.exp(lattice.raw + bias), threshold)
+        places, faces = marched(*found, threshold, scale=density, breathe=breathe)
     radius = renderer.cfg.radius
     vertices = places / (resolution - 1) * (2 * radius) - radius
     surface = Surface(vertices=vertices, faces=faces, colours=None, decoded=field.done, lattice=lattice.raw.numel())
@@ -203,12 +218,26 @@ def _pairs(volume: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 def _active(raw: Tensor, iso: float) -> Tensor:
     """Cells that the surface crosses or may hide in, and their neighbours."""
     away = raw - iso
-    inside, near = away > 0, away.abs() < MARGIN
+    inside, near = away > 0, away.abs() < _margin(away)
     every = inside
     for axis in range(3):
         inside, near = (one | other for one, other in (_pairs(inside, axis), _pairs(near, axis)))
         every = torch.logical_and(*_pairs(every, axis))
     return _dilated((inside & ~every) | near)
+
+
+def _margin(away: Tensor) -> float:
+    """How close to the surface is close, for a lattice whose values are off it by `away`."""
+    steps = []
+    for axis in range(3):
+        low, high = _pairs(away, axis)
+        crossed = (low > 0) != (high > 0)
+        steps.append((high[crossed] - low[crossed]).abs())
+    step = torch.cat(steps)
+    if not len(step):
+        return MARGIN
+    steep = float(step.kthvalue(max(1, int(_STEEP * len(step))))[0])
+    return min(MOST_MARGIN, max(MARGIN, MARGIN_SHARE * steep))
 
 
 def _dilated(cells: Tensor) -> Tensor:
@@ -233,7 +262,9 @@ def _points_of(cells: Tensor, axis: Tensor, finer: Tensor) -> Tensor:
 
 def _followed(field: LatticeField, raw: Tensor, known: Tensor, iso: float) -> Lattice:
     """The lattice with the surface followed to where it leaves the cells that were thought active."""
+    reach = 2
     while True:
+        field.report(0.9, "following")
         lattice = Lattice.of(raw, iso)
         seen = known.view(-1)
         steps = (known.stride(0), known.stride(1), 1)
@@ -243,7 +274,10 @@ def _followed(field: LatticeField, raw: Tensor, known: Tensor, iso: float) -> La
         around = torch.zeros_like(known)
         for start in loose:
             around.view(-1)[start] = True
-        missing = _dilated(_dilated(around)) & ~known
+        for _ in range(reach):
+            around = _dilated(around)
+        reach = min(2 * reach, 16)
+        missing = around & ~known
         points = torch.nonzero(missing.view(-1))[:, 0]
         raw.view(-1)[points] = field.at(points)
         known |= missing

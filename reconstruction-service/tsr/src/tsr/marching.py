@@ -4,6 +4,7 @@ Lorensen & Cline (1987) with a derived case table: on every face of a cube the c
 corners hold together (thin parts do not break), which depends on that face alone: neighbours agree, the surface closes.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations, product
 
@@ -14,18 +15,30 @@ from torch import Tensor
 _EDGES = [(corner, axis) for axis in range(3) for corner in range(8) if not corner >> axis & 1]
 #: Vertices keep this share of their edge away from its ends, so that no triangle vanishes.
 _END_GAP = 1e-4
+#: Cells that are connected at once: half a kilobyte each.
+_CELLS = 1 << 18
 
 _Triangle = tuple[int, int, int]
 
 
-def marched(inside: Tensor, starts: list[Tensor], values: Tensor, iso: float) -> tuple[Tensor, Tensor]:
+def marched(
+    inside: Tensor,
+    starts: list[Tensor],
+    values: Tensor,
+    iso: float,
+    *,
+    scale: Callable[[Tensor], Tensor] = lambda values: values,
+    breathe: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
     """Vertices in lattice units and faces of the surface between inside and outside points.
 
     Parameters
     ----------
     inside : (X, Y, Z) bool
     starts : `crossings` of each axis
-    values : (X, Y, Z) float32 above `iso` inside; read at the ends of crossing edges alone, linear between them
+    values : (X, Y, Z) float32; read at the ends of crossing edges alone
+    iso : what `scale` of the values is above inside; it is taken as linear between two points
+    breathe : called between pieces of work; what it raises ends it
 
     Returns
     -------
@@ -34,11 +47,15 @@ def marched(inside: Tensor, starts: list[Tensor], values: Tensor, iso: float) ->
     shape = torch.tensor(inside.shape)
     steps = [int(shape[1] * shape[2]), int(shape[2]), 1]
     flat_values, flat_inside = values.reshape(-1), inside.reshape(-1)
-    vertices = [_placed(start, axis, steps, flat_values, iso) for axis, start in enumerate(starts)]
+    vertices = [_placed(start, axis, steps, flat_values, iso, scale) for axis, start in enumerate(starts)]
     cells = _cells(starts, steps, inside)
     if not len(cells):
         return values.new_zeros(0, 3), cells.new_zeros(0, 3)
-    return torch.cat(vertices), _faces(cells, starts, steps, flat_inside)
+    pieces = []
+    for some in torch.split(cells, _CELLS):
+        breathe()
+        pieces.append(_faces(some, starts, steps, flat_inside))
+    return torch.cat(vertices), torch.cat(pieces)
 
 
 def crossings(inside: Tensor, axis: int) -> Tensor:
@@ -53,8 +70,10 @@ def crossings(inside: Tensor, axis: int) -> Tensor:
     return found + found // (run - inside.stride(axis)) * inside.stride(axis)
 
 
-def _placed(start: Tensor, axis: int, steps: list[int], values: Tensor, iso: float) -> Tensor:
-    one, other = values[start], values[start + steps[axis]]
+def _placed(
+    start: Tensor, axis: int, steps: list[int], values: Tensor, iso: float, scale: Callable[[Tensor], Tensor]
+) -> Tensor:
+    one, other = scale(values[start]), scale(values[start + steps[axis]])
     share = ((iso - one) / (other - one)).clamp(_END_GAP, 1 - _END_GAP)
     places = torch.stack([start // steps[0], start % steps[0] // steps[1], start % steps[1]], dim=1).to(values.dtype)
     places[:, axis] += share

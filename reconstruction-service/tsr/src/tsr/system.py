@@ -97,9 +97,9 @@ class TSR(nn.Module):
         many = pictures if isinstance(pictures, Sequence) else [pictures]
         if not many:
             raise ValueError("there is no picture")
-        size = self.cfg.cond_image_size
-        rows = [_as_tensor(one).to(self.device) for one in many]
-        return torch.cat([_resized(row, size) for row in rows])
+        # On the CPU, where antialiasing is the same for every device.
+        resized = [_resized(_as_tensor(one).cpu(), self.cfg.cond_image_size) for one in many]
+        return torch.cat(resized).to(self.device)
 
     @torch.no_grad()
     def forward(

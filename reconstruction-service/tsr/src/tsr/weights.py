@@ -36,7 +36,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (SafetensorError, RuntimeError, OSError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise BadWeights(f"{path} cannot be read ({_first_line(error)}): it is truncated, or not weights") from error
@@ -73,7 +73,8 @@ def convert(source: Path, target: Path) -> None:
 
     BadWeights when `source` is not one, OSError when there is no room for `target`.
     """
-    state = {name: value.contiguous() for name, value in read_state(source).items()}
+    # Tensors of their own: the format has no word for two that share memory.
+    state = {name: value.clone(memory_format=torch.contiguous_format) for name, value in read_state(source).items()}
     draft = target.with_name(target.name + ".part")
     try:
         save_file(state, draft)

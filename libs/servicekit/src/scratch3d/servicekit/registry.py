@@ -118,7 +118,7 @@ class Runners:
         """`work` is the factory that runs in the child; `switch` names the setting that lists `preference`."""
         self.group, self.preference, self.switch = group, preference, switch
         self.running: dict[str, Runner] = {}
-        self._work, self._settings = work, settings
+        self._work, self._settings, self._started = work, settings, False
         self._deadline_s, self._memory_limit_mb = deadline_s, memory_limit_mb
 
     async def start(self) -> None:
@@ -136,6 +136,7 @@ class Runners:
                 )
                 await runner.start()
                 self.running[card.id] = runner
+        self._started = True
 
     async def close(self) -> None:
         """Stop them all."""
@@ -143,20 +144,26 @@ class Runners:
             await runner.close()
 
     def cards(self) -> tuple[EngineCard, ...]:
-        """Every engine's card; one that could not be loaded says why."""
-        return tuple(
-            card.model_copy(update={"available": False, "reason": runner.load_error})
-            if (runner := self.running.get(card.id)) and runner.load_error
-            else card
-            for card in cards(self.group, self.preference, self._settings)
-        )
+        """Every engine's card; one that was not started, or could not be loaded, says why."""
+        found = cards(self.group, self.preference, self._settings)
+        return tuple(self._as_it_runs(card) if self._started else card for card in found)
+
+    def _as_it_runs(self, card: EngineCard) -> EngineCard:
+        runner, reason = self.running.get(card.id), None
+        if runner is not None:
+            reason = runner.load_error
+        elif card.available:
+            late = card.id in self.preference
+            reason = (
+                "what it needs came after this service was started: start the service again"
+                if late
+                else f"not switched on here ({self.switch})"
+            )
+        return card.model_copy(update={"available": False, "reason": reason}) if reason else card
 
     def choose(self, wanted: str, fits: Fits = lambda _: True) -> Runner:
         """The runner of an engine, for `auto` of one that fits; NotAvailable for one that does not run here."""
-        name = choose(self.cards(), wanted, self.preference, fits)
-        if name not in self.running:
-            raise NotAvailable(f"engine {name!r} is not switched on here ({self.switch})", field="engine")
-        return self.running[name]
+        return self.running[choose(self.cards(), wanted, self.preference, fits)]
 
     async def check(self) -> str:
         """For readiness: `ok`, or what is being waited for. An engine that cannot be loaded does not hold up others."""

@@ -99,6 +99,7 @@ class Runner:
         self._connection: Connection | None = None
         self._restart: asyncio.Task[None] | None = None
         self._closed = False
+        self._failed_loads = 0
         self._number = 0
 
     @property
@@ -154,11 +155,16 @@ class Runner:
             self._restart.cancel()
         with contextlib.suppress(OSError):
             self._send({"close": True})
+        await self._ended()
+        self._kill()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        """Wait a second for the child to be gone, and take it off the list of processes."""
         for _ in range(20):
             if self._process is None or self._process.poll() is not None:
-                break
+                return
             await asyncio.sleep(0.05)
-        self._kill()
 
     # -- one run ---------------------------------------------------------------------------------------------
 
@@ -294,7 +300,9 @@ class Runner:
 
     async def _respawn(self) -> None:
         # A child that cannot load would otherwise be started a thousand times a minute.
-        await asyncio.sleep(_RESTART_PAUSE_S if self.load_error is None else 10.0)
+        self._failed_loads = 0 if self.load_error is None else self._failed_loads + 1
+        pause_s = 10.0 * 2 ** min(self._failed_loads - 1, 6) if self._failed_loads else _RESTART_PAUSE_S
+        await asyncio.sleep(pause_s)
         while not self._closed:
             try:
                 self._spawn()

@@ -34,7 +34,10 @@ for _, url in ipairs(urls) do
   local held = redis.call('HGET', KEYS[1], url)
   local token, expiry
   if held then token, expiry = held:match('^(%S+) (%d+)$') end
-  if token == ticket then return url end -- a repeated call after a lost reply
+  if token == ticket then -- a repeated call after a lost reply, or of one who was away until the lease had ended
+    redis.call('HSET', KEYS[1], url, ticket .. ' ' .. (now + lease))
+    return url
+  end
   local away = redis.call('HGET', KEYS[6], url)
   if (not held or tonumber(expiry) <= now) and not (away and tonumber(away:match(' (%d+)$')) > now) then
     if avoid[url] then avoided[#avoided + 1] = url else free[#free + 1] = url end

@@ -7,7 +7,7 @@ set up for a single event: no timer, no task. A library that guards every write 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +16,8 @@ from scratch3d.contracts.jobs import JobEvent
 
 #: A listener that does not take what is sent for this long is let go; it comes back with `Last-Event-ID`.
 SLOW_S = 30.0
+#: Bytes of a request's body that are passed over while its stream is sent.
+MOST_SAID = 65_536
 _STILL_HERE = b": nothing new\r\n\r\n"
 _OUTSIDE = "orchestrator.streams"
 
@@ -45,7 +47,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     # FastAPI reads the default of `status_code` for its description.
-    def __init__(self, events: AsyncIterator[Sequence[JobEvent]], status_code: int = 200) -> None:
+    def __init__(self, events: AsyncGenerator[Sequence[JobEvent], None], status_code: int = 200) -> None:
         super().__init__(status_code=status_code, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
@@ -73,8 +75,11 @@ class EventStream(Response):
         finally:
             leaving.cancel()
             sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await sending
+            try:
+                with contextlib.suppress(asyncio.CancelledError, OSError):
+                    await sending
+            finally:
+                await self._events.aclose()  # now: what listens behind it takes every event until it is closed
 
     async def _send_all(self, send: Send, loop: asyncio.AbstractEventLoop) -> None:
         # What is there at once tells the client that it is connected.
@@ -84,9 +89,13 @@ class EventStream(Response):
             self._sending_since = loop.time()
             await send({"type": "http.response.body", "body": body, "more_body": True})
             self._sending_since = None
+            del events, body  # a long history would be held until the next event
+        self._sending_since = loop.time()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Until the listener goes away, or sends more than one who listens has to say."""
+    said = 0
+    while said <= MOST_SAID and (message := await receive())["type"] != "http.disconnect":
+        said += len(message.get("body", b""))

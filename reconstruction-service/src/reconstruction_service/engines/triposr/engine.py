@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scratch3d.contracts.engines import EngineCard
-from scratch3d.geometry.camera import pixel_size_m
+from scratch3d.geometry.camera import basis, pixel_size_m
 from scratch3d.geometry.mesh import F32, U8, Mesh, srgb_to_linear
 from scratch3d.servicekit.runner import Report
 
@@ -77,17 +77,25 @@ class TripoSR:
 
     def load(self) -> None:
         """Read the weights, and run a grey picture through every kernel once."""
+        import torch
+
         from tsr.system import TSR
 
-        from .device import device_of, precision_of
+        from .device import device_of, named_memory_errors, precision_of
 
         device = device_of(self.wanted_device)
         self.precision = precision_of(self.wanted_precision, device)
+        # Else convolutions round where fp32 is asked for.
+        torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
         network = TSR.from_pretrained(self.directory, CONFIG, "model.ckpt")
         network.set_precision(self.precision)
         self.network = network.to(device)
-        code = self.network(np.full((64, 64, 3), 127, np.uint8))[0]
-        self.network.surface(code, 32)
+        with named_memory_errors():
+            code = self.network(np.full((64, 64, 3), 127, np.uint8))[0]
+            points = torch.rand(4096, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+            found = self.network.renderer.query_triplane(self.network.decoder, points.to(device), code)
+            # Half of the box is denser than that, so that there is a surface to find, to connect and to colour.
+            self.network.surface(code, 128, max(1e-3, float(found["density_act"].median())))
 
     def reconstruct(
         self,
@@ -104,6 +112,18 @@ class TripoSR:
         warnings = [f"view {s.name} is not used: triposr works from the front" for s in sights if s is not front]
         if not front.alpha_trusted:
             warnings.append(f"view {front.name}: its outline is a guess")
+        from .device import named_memory_errors
+
+        with named_memory_errors():
+            return self._reconstructed(front, resolution, wish, tuple(warnings), report)
+
+    def close(self) -> None:
+        """Let the weights go."""
+        self.network = None
+
+    def _reconstructed(
+        self, front: Sight, resolution: int, wish: Options, warnings: tuple[str, ...], report: Report
+    ) -> Reconstruction:
         assert self.network is not None, "load() comes first"
         picture = _picture_of(front, wish.foreground_ratio)
         code = self.network(picture, report=_part(report, 0.0, 0.7))[0]
@@ -122,7 +142,7 @@ class TripoSR:
                 field="options.threshold",
             )
         if wish.colour == "texture":
-            return self._textured(code, found, front, wish.texture_px, _part(report, 0.8, 1.0), tuple(warnings))
+            return self._textured(code, found, front, wish.texture_px, _part(report, 0.8, 1.0), warnings)
         assert found.colours is not None, "colour was asked for"
         colours = srgb_to_linear(found.colours.cpu().numpy())
         mesh = Mesh(
@@ -130,11 +150,7 @@ class TripoSR:
             faces=found.faces.cpu().numpy().astype(np.int32),
             colours_linear=colours,
         )
-        return Reconstruction(mesh=mesh, warnings=tuple(warnings))
-
-    def close(self) -> None:
-        """Let the weights go."""
-        self.network = None
+        return Reconstruction(mesh=mesh, warnings=warnings)
 
     def _textured(
         self,
@@ -163,7 +179,7 @@ class TripoSR:
 def _missing_package() -> str | None:
     lacking = [name for name in ("torch", "tsr") if find_spec(name) is None]
     return (
-        f"{' and '.join(lacking)} not installed: pip install 'scratch3d-reconstruction-service[triposr]'"
+        f"{' and '.join(lacking)} not installed: ./scripts/setup triposr (a container: build it with TRIPOSR=1)"
         if lacking
         else None
     )
@@ -179,7 +195,10 @@ def _picture_of(front: Sight, ratio: float) -> U8:
 
     if not front.rgba[..., 3].any():
         raise BadViews(f"view {front.name} shows nothing: its alpha is empty", field="views")
-    framed = np.asarray(resize_foreground(Image.fromarray(front.rgba), ratio), np.float32) / 255
+    try:
+        framed = np.asarray(resize_foreground(Image.fromarray(front.rgba), ratio), np.float32) / 255
+    except ValueError as error:
+        raise BadViews(f"view {front.name}: {error}", field="views") from None
     alpha = framed[..., 3:]
     return ((framed[..., :3] * alpha + BACKGROUND * (1 - alpha)) * 255).astype(np.uint8)
 
@@ -196,4 +215,5 @@ def _placed(vertices: F32, front: Sight) -> F32:
     low, high = ours.min(axis=0), ours.max(axis=0)
     scale = seen * pixel / float(max(high[0] - low[0], high[1] - low[1]))
     middle = np.array([(columns.min() + columns.max() + 1 - size) / 2, (size - rows.min() - rows.max() - 1) / 2, 0.0])
-    return np.asarray((ours - (low + high) / 2) * scale + middle * pixel, np.float32)
+    seen_from_front = (ours - (low + high) / 2) * scale + middle * pixel
+    return np.asarray(seen_from_front @ basis(front.camera), np.float32)
