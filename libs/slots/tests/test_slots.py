@@ -164,3 +164,16 @@ async def test_a_ride_under_the_same_ticket_is_the_same_question(slots: Slots) -
     assert (await slots.acquire("pool", URLS, timeout_s=1)).url not in granted
     await slots.leave(Turn(pool="pool", ticket="ours"))
     assert (await slots.acquire("pool", URLS, timeout_s=1)).url == granted[0]
+
+
+async def test_who_asks_again_after_the_lease_has_a_whole_lease_again(redis_url: str) -> None:
+    """A ticket outlives its grant when its holder was cut off: what is given again must not be anybody's next moment."""
+    wire = RedisWire(redis_url)
+    slots = RedisSlots(wire, lease_s=0.3)
+    turn = Turn(pool="pool", ticket="ours")
+    grant = await slots.acquire("pool", ["http://a"], timeout_s=1, turn=turn)
+    await asyncio.sleep(0.4)
+    assert await slots.acquire("pool", ["http://a"], timeout_s=1, turn=turn) == grant
+    with pytest.raises(NoSlot):
+        await slots.acquire("pool", ["http://a"], timeout_s=0.1)
+    await wire.close()
