@@ -87,9 +87,13 @@ class LatticeField(ABC):
             found[start : start + size] = self.decode(F.pad(chunk, (0, size - len(chunk))))[: len(chunk)]
             return len(chunk)
 
-        for count in _spread(work, range(0, len(points), size), self.device):
+        for count in self.shared_out(work, range(0, len(points), size)):
             self._tell(count)
         return found
+
+    def shared_out(self, work: Callable[[int], int], starts: range) -> Iterator[int]:
+        """The work at each start, in order."""
+        return _spread(work, starts, self.device)
 
     def whole(self) -> Tensor:
         """Raw density (R, R, R)."""
@@ -121,6 +125,10 @@ class SampledField(LatticeField):
         super().__init__(resolution, renderer.cfg.radius, scene_code.device, report)
         self.renderer, self.decoder, self.scene_code = renderer, decoder, scene_code
         self.chunk = max(self.chunk, _ORIGINAL_CHUNK)
+
+    def shared_out(self, work: Callable[[int], int], starts: range) -> Iterator[int]:
+        """One chunk after the other, each on all threads."""
+        return map(work, starts)
 
     def decode(self, points: Tensor) -> Tensor:
         """Raw density (n,)."""

@@ -151,6 +151,8 @@ def sparse_lattice(field: LatticeField, iso: float) -> Lattice:
     known = torch.ones_like(raw, dtype=torch.bool)
     for stride in strides[1:]:
         active = _active(raw, iso)
+        if stride == strides[1]:  # what hides beside a coarse cell; from there on the surface is followed
+            active = _dilated(active)
         if float(active.float().mean()) > DENSE_SHARE:
             field.expected = field.resolution**3
             return dense_lattice(field, iso)
@@ -216,14 +218,14 @@ def _pairs(volume: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _active(raw: Tensor, iso: float) -> Tensor:
-    """Cells that the surface crosses or may hide in, and their neighbours."""
+    """Cells that the surface crosses or may hide in."""
     away = raw - iso
     inside, near = away > 0, away.abs() < _margin(away)
     every = inside
     for axis in range(3):
         inside, near = (one | other for one, other in (_pairs(inside, axis), _pairs(near, axis)))
         every = torch.logical_and(*_pairs(every, axis))
-    return _dilated((inside & ~every) | near)
+    return (inside & ~every) | near
 
 
 def _margin(away: Tensor) -> float:
