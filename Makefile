@@ -33,7 +33,7 @@ logs: ## Follow the containers' logs
 	docker compose logs -f
 
 bench: setup ## Run the benchmarks and print their tables
-	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/matting.py && $(PY) benchmarks/inflate.py && $(PY) benchmarks/soft_hull.py && $(PY) benchmarks/stages.py && $(PY) benchmarks/control_plane.py
+	$(PY) benchmarks/reconstruction.py && $(PY) benchmarks/unwrap.py && $(PY) benchmarks/oracle.py && $(PY) benchmarks/matting.py && $(PY) benchmarks/inflate.py && $(PY) benchmarks/soft_hull.py && $(PY) benchmarks/stages.py && $(PY) benchmarks/triposr.py && $(PY) benchmarks/control_plane.py
 
 openapi: setup ## Write the committed OpenAPI documents anew
 	$(PY) scripts/write_openapi.py

@@ -44,4 +44,14 @@ async def test_a_service_that_hangs_keeps_only_those_who_need_it() -> None:
     await asyncio.sleep(0)
     hanging.may_answer.set()
     assert {(await task)[0].id for task in waiting[1:]} == {hanging.name}
+    listed = await engines.public()
+    assert [card.id for card in listed.images] == [hanging.name] and listed.unreachable == ()
     assert [service.asked for service in services.values()] == [1] * len(services)
+
+
+async def test_the_list_of_all_asks_by_itself() -> None:
+    service = Service("any")
+    service.may_answer.set()
+    pool: Any = Pool(name="any", client=service, urls=("http://a",))  # type: ignore[arg-type]
+    listed = await Engines(dict.fromkeys(STAGES, pool), MemorySlots()).public()
+    assert [card.id for card in listed.reconstruction] == ["any"] and service.asked == len(STAGES)

@@ -42,13 +42,7 @@ class Engines:
 
     async def cards(self, stage: State) -> tuple[EngineCard, ...]:
         """In order of preference; Unavailable when the service has never answered."""
-        if self._is_old(stage):
-            # Who needs one stage needs the others soon; asked for together they are one round trip to Redis. A service
-            # that hangs keeps only those who need it.
-            for each in self.pools:
-                if self._is_old(each) and each not in self._refreshing:
-                    self._refreshing[each] = asyncio.create_task(self._refresh(each))
-            await asyncio.shield(self._refreshing[stage])
+        await self._fresh(stage)
         if stage not in self._known:
             raise Unavailable(f"{self.pools[stage].name} has not answered yet; nothing was accepted", retry_after_s=2.0)
         return self._known[stage].engines
@@ -96,9 +90,9 @@ class Engines:
     async def public(self) -> PublicEngines:
         """Everything, for `GET /3d/engines`."""
         stages = (State.GENERATING_IMAGES, State.RECONSTRUCTING_3D, State.POST_PROCESSING)
-        await asyncio.gather(*(self._refresh(stage) for stage in stages))
+        await self._fresh(*stages)
         images, reconstruction, postprocess = (self._known.get(stage, EngineList(engines=())) for stage in stages)
-        away = tuple(self.pools[stage].name for stage in stages if not self._reached[stage])
+        away = tuple(self.pools[stage].name for stage in stages if not self._reached.get(stage))
         return PublicEngines(
             images=images.engines,
             reconstruction=reconstruction.engines,
@@ -111,8 +105,20 @@ class Engines:
         age = time.monotonic() - self._asked_at.get(stage, -FRESH_S)
         return age >= (FRESH_S if self._reached.get(stage) else AWAY_S)
 
+    async def _fresh(self, *stages: State) -> None:
+        """Wait until what is known of these stages is not old."""
+        if not any(map(self._is_old, stages)):
+            return
+        # Who needs one stage needs the others soon; asked for together they are one round trip to Redis. A service that
+        # hangs keeps only those who need it.
+        for each in filter(self._is_old, self.pools):
+            if each not in self._refreshing:
+                self._refreshing[each] = asyncio.create_task(self._refresh(each))
+        waited_for = [self._refreshing[stage] for stage in stages if stage in self._refreshing]
+        await asyncio.gather(*map(asyncio.shield, waited_for))
+
     async def _refresh(self, stage: State) -> None:
-        """Ask the service again."""
+        """Ask the service again; one asks for all."""
         try:
             self._reached[stage] = await self._ask(stage)
         finally:
