@@ -12,6 +12,7 @@ import trimesh
 from torch import Tensor
 
 from tsr import bake_texture as baking
+from tsr import isosurface
 from tsr.bake_texture import bake_texture, dilated, make_atlas, padding, rasterise_positions
 from tsr.config import RendererConfig
 from tsr.models.nerf_renderer import TriplaneNeRFRenderer
@@ -173,7 +174,7 @@ def test_colours_are_asked_for_in_chunks_and_without_gradients(monkeypatch: pyte
         return query(decoder, positions, triplane)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(model.renderer, "query_triplane", counting)
-    monkeypatch.setattr(baking, "QUERY_POINTS", 1000)
+    monkeypatch.setattr(isosurface, "chunk_of", lambda _: 1000)
     chunked = bake_texture(torus(), model, code.clone().requires_grad_(), 128)["colors"]
     assert max(sizes) == 1000
     assert sum(sizes) > 5000

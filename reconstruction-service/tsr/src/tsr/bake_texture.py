@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .isosurface import colours_at
+
 if TYPE_CHECKING:
     from .system import TSR
 
@@ -29,8 +31,6 @@ PIECE_FACES = 1024
 PACK_SHARE = 0.8
 #: Spans, texels or pieces of borders that are in the works at once, whatever the size of mesh and texture.
 BATCH = 1 << 16
-#: Points whose colour is asked for at once.
-QUERY_POINTS = 1 << 14
 #: How far from a chart the centre of a texel can lie that a bilinear look-up inside the chart still reads.
 REACH = 2.0**0.5
 #: Borders are stamped in pieces of at most this many texels, each with a window of WINDOW² texels around it.
@@ -62,6 +62,7 @@ class Triangles(Protocol):
         """(m, 3)."""
 
 
+@torch.no_grad()
 def bake_texture(mesh: Triangles, model: "TSR", scene_code: Tensor, texture_resolution: int) -> dict[str, NDArray[Any]]:
     """`vmapping`, `indices` and `uvs` as in `Atlas`, and `colors` (R, R, 4) float32 in [0, 1], row 0 at v = 0.
 
@@ -77,7 +78,10 @@ def bake_texture(mesh: Triangles, model: "TSR", scene_code: Tensor, texture_reso
     atlas = make_atlas(vertices, np.asarray(mesh.faces), texture_resolution)
     places, covered = rasterise_positions(atlas.uvs, atlas.indices, vertices[atlas.vmapping], texture_resolution)
     colours = np.zeros((*covered.shape, 4), np.float32)
-    colours[covered, :3] = _colours(model, scene_code, places[covered])
+    found = colours_at(
+        model.renderer, model.decoder, scene_code, torch.from_numpy(places[covered]).to(scene_code.device)
+    )
+    colours[covered, :3] = found.clamp(0.0, 1.0).cpu().numpy()
     colours[covered, 3] = 1.0
     return {
         "vmapping": atlas.vmapping,
@@ -326,14 +330,3 @@ def dilated(colours: F32, covered: Mask, radius: int) -> F32:
     result = colours.copy()
     result[rows, at] = colours[source, in_row[source, at]]
     return result
-
-
-@torch.no_grad()
-def _colours(model: "TSR", scene_code: Tensor, positions: F32) -> F32:
-    """(n, 3) float32 in [0, 1] at (n, 3) positions."""
-    colours = np.empty_like(positions)
-    for start in range(0, len(positions), QUERY_POINTS):
-        points = torch.from_numpy(positions[start : start + QUERY_POINTS]).to(scene_code.device)
-        found = model.renderer.query_triplane(model.decoder, points, scene_code)["color"]
-        colours[start : start + QUERY_POINTS] = found.float().clamp(0.0, 1.0).cpu().numpy()
-    return colours
